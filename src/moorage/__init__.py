@@ -1,0 +1,1 @@
+"""Moorage: a managed private registry."""

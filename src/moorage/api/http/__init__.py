@@ -1,0 +1,1 @@
+"""The server's HTTP/1.1: protocol, bodies and limits."""

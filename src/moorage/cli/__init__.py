@@ -1,0 +1,1 @@
+"""The command line: the server's commands and a client of the public APIs."""

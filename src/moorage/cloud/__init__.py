@@ -1,0 +1,1 @@
+"""The control plane: what customers order, and what the provider does with it."""

@@ -1,0 +1,1 @@
+"""Durable work: what is promised in a transaction and kept after it."""

@@ -1,0 +1,1 @@
+"""Clients of what we do not run."""

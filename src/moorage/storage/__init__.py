@@ -1,0 +1,1 @@
+"""Bytes under keys that are never used twice."""
