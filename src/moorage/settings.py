@@ -1,0 +1,359 @@
+"""Everything an operator can set, read once from the environment.
+
+Each setting is one field of a frozen dataclass: its variable, kind, default and help stand beside it
+as data, so `moorage settings` and docs/reference/settings.md are written from the same lines that
+are read. Only app imports this module; parts are handed values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from moorage import kinds
+from moorage.kinds import Kind, Network
+
+T = TypeVar("T")
+PREFIX = "MOORAGE_"
+
+
+class BadSetting(ValueError):
+    """A variable holds what it must not: the message has one line for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known of one setting, apart from its value."""
+
+    variable: str
+    kind: Kind[Any]
+    default: str
+    help: str
+    secret: bool
+
+    def read(self, environ: Mapping[str, str]) -> object:
+        """Give the value that the environment sets, or the default; raise BadSetting."""
+        text = environ.get(self.variable, "").strip() or self.default
+        try:
+            return self.kind.parse(text)
+        except ValueError:
+            shown = "what it holds" if self.secret else repr(text)
+            message = f"{self.variable}: {shown} is not {self.kind.allowed}"
+            raise BadSetting(message) from None
+
+
+def _setting(variable: str, kind: Kind[T], default: str, help_: str, *, secret: bool = False) -> T:
+    """Declare a field that one variable sets; secrets are left out of its class's repr."""
+    known = Setting(PREFIX + variable, kind, default, help_, secret)
+    value: T = dataclasses.field(
+        default=kind.parse(default), repr=not secret, metadata={"setting": known}
+    )
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Addresses, ports and who may stand in front of them."""
+
+    host: str = _setting(
+        "HOST", kinds.ADDRESS, "127.0.0.1",
+        "The address that the registries and the console listen on.",
+    )
+    registry_port: int = _setting(
+        "REGISTRY_PORT", kinds.PORT, "5000",
+        "The port of the registry plane, where the first registry answers; with no domain set each"
+        " further registry takes the next free port.",
+    )
+    console_port: int = _setting(
+        "CONSOLE_PORT", kinds.PORT, "8080", "The port of the console and the provider's API."
+    )
+    ops_host: str = _setting(
+        "OPS_HOST", kinds.ADDRESS, "127.0.0.1", "The address that the operator's port listens on."
+    )
+    ops_port: int = _setting("OPS_PORT", kinds.PORT, "8081", "The operator's port.")
+    domain: str = _setting(
+        "DOMAIN", kinds.DOMAIN, "",
+        "The suffix of the registries' host names; without one, registries are told apart by port.",
+    )
+    tls_cert: Path | None = _setting(
+        "TLS_CERT", kinds.FILE, "",
+        "The certificate chain (PEM) for TLS in the process; needs MOORAGE_TLS_KEY.",
+    )
+    tls_key: Path | None = _setting(
+        "TLS_KEY", kinds.FILE, "", "The private key (PEM) that belongs to MOORAGE_TLS_CERT."
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        "TRUSTED_PROXIES", kinds.NETWORKS, "",
+        "The only peers whose Forwarded and X-Forwarded-* headers are believed.",
+    )
+    workers: int = _setting(
+        "WORKERS", kinds.count(1, 64), "2", "How many processes serve the registry plane."
+    )
+    shutdown_grace: float = _setting(
+        "SHUTDOWN_GRACE", kinds.duration("0s", "1h"), "20s",
+        "How long requests under way may take to end after SIGTERM before they are cut.",
+    )
+
+    @property
+    def tls(self) -> bool:
+        """Say whether this process speaks TLS itself."""
+        return self.tls_cert is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """Where everything is kept."""
+
+    data: Path = _setting(
+        "DATA", kinds.FOLDER, "./data",
+        "The folder that holds all there is, but for what the URLs below keep elsewhere.",
+    )
+    database_url: str = _setting(
+        "DATABASE_URL", kinds.url("postgresql", "postgres"), "",
+        "The PostgreSQL database of a fleet; without one, SQLite files in the data folder.",
+        secret=True,
+    )
+    database_connections: int = _setting(
+        "DATABASE_CONNECTIONS", kinds.count(2, 1000), "10",
+        "How many PostgreSQL connections one process may hold.",
+    )
+    store_url: str = _setting(
+        "STORE_URL", kinds.url("file", "memory", "s3"), "",
+        "The store of the blobs' bytes, such as s3://bucket/prefix?endpoint=…&region=…; without one,"
+        " files in the data folder.",
+        secret=True,
+    )
+    redis_url: str = _setting(
+        "REDIS_URL", kinds.url("redis", "rediss", "unix"), "",
+        "The Valkey or Redis that replicas count parallel requests in; without one, each process"
+        " counts its share.",
+        secret=True,
+    )
+    master_key: str = _setting(
+        "MASTER_KEY", kinds.TEXT, "",
+        "The key that wraps every registry's keys; without one, a file in the data folder.",
+        secret=True,
+    )
+    password: str = _setting(
+        "PASSWORD", kinds.TEXT, "",
+        "The password of the first administrator, `admin`; without one, it is generated and printed"
+        " once.",
+        secret=True,
+    )
+    open_registries: int = _setting(
+        "OPEN_REGISTRIES", kinds.count(2, 100_000), "128",
+        "How many registries one process keeps open; others are opened when they are asked for.",
+    )
+
+    @property
+    def blobs(self) -> str:
+        """Give the URL of the store, whether it was set or follows from the data folder."""
+        return self.store_url or (self.data / "blobs").as_uri()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """What one connection, request or answer may be."""
+
+    header_bytes: int = _setting(
+        "HEADER_BYTES", kinds.size("4KiB", "1MiB"), "32KiB", "The largest head of a request."
+    )
+    header_count: int = _setting(
+        "HEADER_COUNT", kinds.count(16, 10_000), "100", "The most header fields in a request."
+    )
+    header_seconds: float = _setting(
+        "HEADER_SECONDS", kinds.duration("1s", "10m"), "10s",
+        "How long a client may take to send a request's head.",
+    )
+    body_idle: float = _setting(
+        "BODY_IDLE", kinds.duration("1s", "1h"), "60s",
+        "How long a request's body may send nothing, or a response be read by nobody, before the"
+        " connection is closed.",
+    )
+    keep_alive: float = _setting(
+        "KEEP_ALIVE", kinds.duration("1s", "1h"), "75s",
+        "How long an idle connection is kept for its next request.",
+    )
+    manifest_size: int = _setting(
+        "MANIFEST_SIZE", kinds.size("1MiB", "64MiB"), "4MiB", "The largest manifest, inclusive."
+    )
+    tags_per_push: int = _setting(
+        "TAGS_PER_PUSH", kinds.count(1, 1000), "50", "The most tags that one manifest push may name."
+    )
+    page_size: int = _setting(
+        "PAGE_SIZE", kinds.count(1, 10_000), "100", "How many names a list holds when none is asked."
+    )
+    page_size_most: int = _setting(
+        "PAGE_SIZE_MOST", kinds.count(1, 10_000), "1000", "The most names that one list page holds."
+    )
+    parallel_wait: float = _setting(
+        "PARALLEL_WAIT", kinds.duration("0s", "1m"), "2s",
+        "How long a request over its plan's parallel limit waits its turn before it is refused.",
+    )
+    slowest_transfer: int = _setting(
+        "SLOWEST_TRANSFER", kinds.size("0", "1GiB"), "32KiB",
+        "Bytes a second under which a transfer no longer counts as one of the plan's parallel"
+        " requests.",
+    )
+    ready_seconds: float = _setting(
+        "READY_SECONDS", kinds.duration("100ms", "1m"), "2s",
+        "How long /readyz waits for the database and the store before it says that they are away.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entering:
+    """Tokens and passwords."""
+
+    token_lifetime: float = _setting(
+        "TOKEN_LIFETIME", kinds.duration("1m", "1d"), "30m", "How long an access token is good for."
+    )
+    refresh_lifetime: float = _setting(
+        "REFRESH_LIFETIME", kinds.duration("1h", "365d"), "30d",
+        "How long a refresh token is good for.",
+    )
+    password_checks: int = _setting(
+        "PASSWORD_CHECKS", kinds.count(1, 64), "2",
+        "How many passwords one process verifies at once; others wait, so that a flood of logins"
+        " takes no more than this.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upkeep:
+    """What happens in the background, and how often."""
+
+    upload_expiry: float = _setting(
+        "UPLOAD_EXPIRY", kinds.duration("1m", "90d"), "7d",
+        "How long an upload may lie untouched before it is given up.",
+    )
+    collection_interval: float = _setting(
+        "COLLECTION_INTERVAL", kinds.duration("1s", "30d"), "1h",
+        "How often each registry is searched for bytes that nothing names any more.",
+    )
+    collection_grace: float = _setting(
+        "COLLECTION_GRACE", kinds.duration("0s", "90d"), "1d",
+        "How long bytes that nothing names are kept, for a push that is about to name them.",
+    )
+    pulls_interval: float = _setting(
+        "PULLS_INTERVAL", kinds.duration("100ms", "1h"), "10s",
+        "How often pull counts and times, gathered in memory, are written.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logging:
+    """What is written to the standard error."""
+
+    level: str = _setting(
+        "LOG_LEVEL", kinds.choice("debug", "info", "warning", "error"), "info",
+        "The least important kind of line that is logged.",
+    )
+    format: str = _setting(
+        "LOG_FORMAT", kinds.choice("text", "json"), "text",
+        "How a line is written: key=value text, or one JSON object.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, in their groups."""
+
+    listening: Listening = dataclasses.field(default_factory=Listening)
+    keeping: Keeping = dataclasses.field(default_factory=Keeping)
+    requests: Requests = dataclasses.field(default_factory=Requests)
+    entering: Entering = dataclasses.field(default_factory=Entering)
+    upkeep: Upkeep = dataclasses.field(default_factory=Upkeep)
+    logging: Logging = dataclasses.field(default_factory=Logging)
+
+
+GROUPS: dict[str, type[Any]] = {
+    "listening": Listening,
+    "keeping": Keeping,
+    "requests": Requests,
+    "entering": Entering,
+    "upkeep": Upkeep,
+    "logging": Logging,
+}
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """Read every setting from *environ*; raise BadSetting with a line for each bad one."""
+    complaints: list[str] = []
+    groups: dict[str, Any] = {}
+    for name, group in GROUPS.items():
+        values: dict[str, object] = {}
+        for field, setting in _fields(group):
+            try:
+                values[field] = setting.read(environ)
+            except BadSetting as bad:
+                complaints.append(str(bad))
+        groups[name] = group(**values)
+    settings = Settings(**groups)
+    complaints += _contradictions(settings)
+    if complaints:
+        raise BadSetting("\n".join(complaints))
+    return settings
+
+
+def strangers(environ: Mapping[str, str]) -> Iterator[str]:
+    """Give a line for each variable that looks like a setting and is none: most are misspelt."""
+    known = [setting.variable for group in GROUPS.values() for _, setting in _fields(group)]
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable not in known:
+            near = difflib.get_close_matches(variable, known, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            yield f"{variable} is not a setting of Moorage{meant}"
+
+
+def plain() -> str:
+    """Write what can be set as plain text, a paragraph for each setting."""
+    lines = []
+    for group in GROUPS.values():
+        lines.append(f"# {group.__doc__}\n")
+        for _, setting in _fields(group):
+            default = setting.default or "not set"
+            lines.append(f"{setting.variable}  ({setting.kind.allowed}; default: {default})")
+            lines.append(f"    {setting.help}\n")
+    return "\n".join(lines)
+
+
+def markdown() -> str:
+    """Write docs/reference/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "<!-- Written by `moorage settings --markdown`; a test holds the two equal. -->",
+        "",
+        "Every setting is an environment variable, read once at start. A bad value stops the start"
+        " with a line that names it.",
+    ]
+    for group in GROUPS.values():
+        lines += ["", f"## {group.__doc__}".rstrip("."), ""]
+        lines += ["| Variable | Default | Allowed | What it does |", "|---|---|---|---|"]
+        for _, setting in _fields(group):
+            default = f"`{setting.default}`" if setting.default else "not set"
+            note = " Secret: never shown or logged." if setting.secret else ""
+            cells = (f"`{setting.variable}`", default, setting.kind.allowed, setting.help + note)
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _fields(group: type[Any]) -> Iterator[tuple[str, Setting]]:
+    for field in dataclasses.fields(group):
+        yield field.name, field.metadata["setting"]
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    listening, requests = settings.listening, settings.requests
+    if (listening.tls_cert is None) != (listening.tls_key is None):
+        yield "MOORAGE_TLS_CERT and MOORAGE_TLS_KEY: set both, or neither"
+    for variable, file in (("TLS_CERT", listening.tls_cert), ("TLS_KEY", listening.tls_key)):
+        if file is not None and not file.is_file():
+            yield f"{PREFIX}{variable}: there is no file {str(file)!r}"
+    if requests.page_size > requests.page_size_most:
+        yield "MOORAGE_PAGE_SIZE: it is more than MOORAGE_PAGE_SIZE_MOST, which it must not be"
