@@ -1,0 +1,327 @@
+"""One machine's processes: their listening sockets are owned here, and none outlives this one.
+
+    supervisor ──┬── registry-1   shares the registry plane's sockets with
+      owns the   ├── registry-2   each other registry worker
+      sockets    ├── console      the console's and the operator's sockets
+                 └── work         none
+
+A socket is listening before any child runs and stays so when a child dies, so connections wait for
+the next one instead of being refused. Between a child and the supervisor lies a *leash*, a socket
+that keeps messages apart: the child says when it is ready and asks for further ports, and is
+handed their sockets. The supervisor's death kills every child (PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+LOG = logging.getLogger(__name__)
+
+BACKLOG = 2048
+FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
+# A child that lived this long started well: its end is news, not one more failed start.
+SETTLED = 10.0
+# What a child may take beyond the grace, to cut the requests that are left and close its files.
+CLOSING = 3.0
+# sysexits.h EX_CONFIG: a start that cannot succeed by being tried again.
+HOPELESS = 78
+
+_PR_SET_PDEATHSIG = 1
+_MESSAGE = 256
+
+
+class CannotListen(Exception):
+    """A socket cannot listen: the message is one line that names the variable to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A place to listen on, and the variables that an operator sets it with."""
+
+    name: str
+    host: str
+    port: int
+    host_variable: str
+    port_variable: str
+
+    def open(self) -> list[socket.socket]:
+        """Listen on every address of the host; raise CannotListen."""
+        try:
+            found = socket.getaddrinfo(
+                self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except socket.gaierror:
+            raise CannotListen(f"{self.host_variable}: {self.host} is not a name that can be found") from None
+        return [_listen(family, address, self) for family, _, _, _, address in found]
+
+    def refusal(self, error: OSError) -> CannotListen:
+        """Say why it cannot listen, and what to change."""
+        if error.errno == errno.EADDRINUSE:
+            return CannotListen(
+                f"{self.port_variable}: port {self.port} on {self.host} is taken by another program;"
+                " stop that or set another port"
+            )
+        if error.errno == errno.EADDRNOTAVAIL:
+            return CannotListen(f"{self.host_variable}: this machine has no address {self.host}")
+        if error.errno == errno.EACCES:
+            return CannotListen(
+                f"{self.port_variable}: port {self.port} may be opened by root only; set one over 1023"
+            )
+        return CannotListen(f"{self.port_variable}: cannot listen: {os.strerror(error.errno or 0)}")
+
+
+def _listen(family: int, address: tuple[object, ...], listener: Listener) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # `::` means every address, whatever the machine's default; `::1` means itself.
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise listener.refusal(error) from None
+    listening.setblocking(False)
+    return listening
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process to keep running: `python -m moorage ARGUMENTS`, with the sockets of its listeners."""
+
+    name: str
+    arguments: tuple[str, ...]
+    listeners: tuple[str, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class _Running:
+    child: Child
+    process: asyncio.subprocess.Process
+    leash: socket.socket
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Keeps children running until it is told to stop."""
+
+    children: Sequence[Child]
+    listeners: dict[str, Listener]
+    grace: float
+    when_ready: Callable[[], None]
+    sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
+    _running: set[_Running] = field(default_factory=set)
+    _ready: set[str] = field(default_factory=set)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _status: int = 0
+
+    def listen(self) -> None:
+        """Open every listener's sockets; raise CannotListen, and then keep none open."""
+        try:
+            for name, listener in self.listeners.items():
+                self.sockets[name] = listener.open()
+        except CannotListen:
+            self._close()
+            raise
+
+    async def run(self) -> int:
+        """Keep the children until SIGTERM, SIGINT or SIGHUP, and give the status to exit with."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stop, 0)
+        keepers = [loop.create_task(self._keep(child)) for child in self.children]
+        await self._stopping.wait()
+        # From here on a connection is refused instead of waiting for nobody.
+        self._close()
+        for running in self._running:
+            _signal(running, signal.SIGTERM)
+        await asyncio.wait(keepers, timeout=self.grace + CLOSING)
+        for running in self._running:
+            LOG.warning("killed, for it did not stop in time", extra={"child": running.child.name})
+            _signal(running, signal.SIGKILL)
+        await asyncio.gather(*keepers)
+        return self._status
+
+    def _stop(self, status: int) -> None:
+        if self._stopping.is_set():
+            # Asked twice: whoever asks does not want to wait.
+            for running in self._running:
+                _signal(running, signal.SIGKILL)
+        self._status = self._status or status
+        self._stopping.set()
+
+    def _close(self) -> None:
+        for opened in self.sockets.values():
+            for listening in opened:
+                listening.close()
+        self.sockets.clear()
+
+    async def _keep(self, child: Child) -> None:
+        delay = FIRST_DELAY
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            status = await self._run_once(child)
+            if self._stopping.is_set():
+                return
+            if status == HOPELESS:
+                LOG.error("cannot run; stopping everything", extra={"child": child.name})
+                self._stop(1)
+                return
+            delay = FIRST_DELAY if time.monotonic() - begun > SETTLED else min(delay * 2, LONGEST_DELAY)
+            LOG.warning(
+                "ended, and is started again",
+                extra={"child": child.name, "status": status, "after_seconds": round(delay, 1)},
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+
+    async def _run_once(self, child: Child) -> int | str:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        handed = self._sockets_of(child)
+        try:
+            with theirs:
+                process = await _spawn(child, theirs, handed)
+        except OSError as error:
+            ours.close()
+            return str(error)
+        running = _Running(child, process, ours)
+        self._running.add(running)
+        if self._stopping.is_set():
+            _signal(running, signal.SIGTERM)
+        # Sockets that were opened while the process was being made.
+        for name, listening in self._sockets_of(child)[len(handed) :]:
+            _hand(running, name, listening)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ours, self._hear, running)
+        try:
+            return await process.wait()
+        finally:
+            loop.remove_reader(ours)
+            ours.close()
+            self._running.discard(running)
+
+    def _sockets_of(self, child: Child) -> list[tuple[str, socket.socket]]:
+        opened = self.sockets.items()
+        return [(name, one) for name, many in opened if name in child.listeners for one in many]
+
+    def _hear(self, running: _Running) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            match running.leash.recv(_MESSAGE).decode().split():
+                case ["ready"]:
+                    self._note_ready(running.child)
+                case ["listen", name, port]:
+                    self._add(name, int(port))
+                case _:
+                    asyncio.get_running_loop().remove_reader(running.leash)
+
+    def _note_ready(self, child: Child) -> None:
+        first = len(self._ready) < len(self.children)
+        self._ready.add(child.name)
+        if first and len(self._ready) == len(self.children):
+            self.when_ready()
+
+    def _add(self, name: str, port: int) -> None:
+        known = self.listeners[name]
+        opened = self.sockets.get(name, [])
+        if self._stopping.is_set() or any(one.getsockname()[1] == port for one in opened):
+            return
+        try:
+            added = Listener(name, known.host, port, known.host_variable, known.port_variable).open()
+        except CannotListen as refused:
+            LOG.error("a registry's port cannot be opened: %s", refused, extra={"port": port})
+            return
+        opened += added
+        for running in self._running:
+            if name in running.child.listeners:
+                for listening in added:
+                    _hand(running, name, listening)
+
+
+async def _spawn(
+    child: Child, leash: socket.socket, handed: Sequence[tuple[str, socket.socket]]
+) -> asyncio.subprocess.Process:
+    options = ["--leash", str(leash.fileno())]
+    for name, listening in handed:
+        options += ["--fd", f"{name}={listening.fileno()}"]
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "moorage",
+        *child.arguments,
+        *options,
+        stdin=asyncio.subprocess.DEVNULL,
+        pass_fds=[leash.fileno(), *(listening.fileno() for _, listening in handed)],
+        # Ctrl-C is the terminal's signal to its whole group: only the supervisor shall get it.
+        start_new_session=True,
+        # Threads that receive uploads would each grow a heap of their own.
+        env={"MALLOC_ARENA_MAX": "2", **os.environ},
+    )
+
+
+def _signal(running: _Running, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        running.process.send_signal(number)
+
+
+def _hand(running: _Running, name: str, listening: socket.socket) -> None:
+    # A child that is ending cannot take it; its successor is started with it.
+    with contextlib.suppress(BlockingIOError, ConnectionError):
+        socket.send_fds(running.leash, [name.encode()], [listening.fileno()])
+
+
+@dataclass(frozen=True, slots=True)
+class Leash:
+    """The child's end: it dies with its supervisor, says that it is ready, and gets sockets."""
+
+    end: socket.socket
+
+    @classmethod
+    def take(cls, descriptor: int) -> Leash:
+        """Take the inherited *descriptor*, and let this process be killed with its parent."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+        end = socket.socket(fileno=descriptor)
+        end.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            if not end.recv(1, socket.MSG_PEEK):
+                # The supervisor died before the line above could tie this process to it.
+                os._exit(1)
+        return cls(end)
+
+    def ready(self) -> None:
+        """Tell the supervisor that this process answers."""
+        self._say("ready")
+
+    def ask(self, name: str, port: int) -> None:
+        """Ask for a further *port* of a listener; its sockets go to every child that has one."""
+        self._say(f"listen {name} {port}")
+
+    def watch(self, taken: Callable[[str, socket.socket], None]) -> None:
+        """Call *taken* with each further socket that the supervisor hands over."""
+        asyncio.get_running_loop().add_reader(self.end, self._receive, taken)
+
+    def _say(self, message: str) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            self.end.send(message.encode())
+
+    def _receive(self, taken: Callable[[str, socket.socket], None]) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            name, descriptors, _, _ = socket.recv_fds(self.end, _MESSAGE, 8)
+            if not name:
+                asyncio.get_running_loop().remove_reader(self.end)
+            for descriptor in descriptors:
+                taken(name.decode(), socket.socket(fileno=descriptor))
