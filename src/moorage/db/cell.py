@@ -1,0 +1,44 @@
+"""The cell's directory: which registries live here, under which names, where, and within which limits.
+
+The control plane writes it and the registry plane reads it. It stands in the cell's own database, so pulls need
+nothing of the platform's.
+"""
+
+from sqlalchemy import Column, ForeignKey, Identity, Index, MetaData, Table, text
+
+from moorage.db.tables import ASCII, BIG, NUMBER, SMALL
+
+metadata = MetaData()
+
+# ``generation`` is part of a SQLite registry's file name: a path is never used twice. Sizes are bytes and -1 is no
+# limit; ``parallel`` counts requests at once on /v2, 0 is no limit.
+entry = Table(
+    "entry",
+    metadata,
+    Column("id", NUMBER, Identity(always=False), primary_key=True),
+    Column("uuid", ASCII, nullable=False, unique=True),
+    Column("name", ASCII, nullable=False),
+    Column("plan", ASCII, nullable=False),
+    Column("state", ASCII, nullable=False),
+    Column("generation", BIG, nullable=False, server_default=text("1")),
+    Column("prefix", ASCII, nullable=False, unique=True),
+    Column("port", BIG, nullable=True, unique=True),
+    Column("parallel", BIG, nullable=False, server_default=text("0")),
+    Column("limit_bytes", BIG, nullable=False, server_default=text("-1")),
+    Column("first", SMALL, nullable=False, server_default=text("0")),
+    Column("created_at", BIG, nullable=False),
+    Column("deleted_at", BIG, nullable=True),
+    sqlite_autoincrement=True,
+    info={"kind": "access"},
+)
+Index("entry_name", entry.c.name, unique=True, sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL"))
+
+# Host names are never given to another registry, so they outlive it here.
+host = Table(
+    "host",
+    metadata,
+    Column("name", ASCII, primary_key=True),
+    Column("entry_id", BIG, ForeignKey("entry.id"), nullable=False),
+    Column("created_at", BIG, nullable=False),
+    info={"kind": "access"},
+)
