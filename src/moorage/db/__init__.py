@@ -1,1 +1,100 @@
 """Databases, transactions and statements, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from moorage.db.statements import Statement, Unbindable, insert, one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = [
+    "Broken",
+    "Database",
+    "Reader",
+    "Statement",
+    "Tx",
+    "Unbindable",
+    "Vanished",
+    "insert",
+    "one_of",
+]
+
+T = TypeVar("T")
+
+
+class Broken(Exception):  # noqa: N818 - it reads as a sentence where it is raised.
+    """A row broke a constraint of the schema: a bug, or a race that a caller may try again."""
+
+
+class Vanished(Exception):  # noqa: N818 - as above.
+    """The registry's rows are marked deleted, or are not there: nothing is written any more."""
+
+
+class Reader(Protocol):
+    """Asks a database."""
+
+    async def one(self, statement: Statement, /, **params: object) -> Any | None:
+        """Give the first row, a named tuple, or None."""
+        ...
+
+    async def all(self, statement: Statement, /, **params: object) -> list[Any]:
+        """Give every row, each a named tuple."""
+        ...
+
+
+class Tx(Reader, Protocol):
+    """One turn of a registry, or a plain transaction of a database that is not bound.
+
+    It ends with the function that was given it. A statement that fails ends it too: whatever
+    comes after is refused, and the change is rolled back even if the error was caught.
+    """
+
+    at: int
+    """The turn's stamp: microseconds since 1970, later than any before it."""
+
+    async def run(self, statement: Statement, /, **params: object) -> int:
+        """Change rows and tell how many, or raise Broken."""
+        ...
+
+    async def many(self, statement: Statement, rows: Sequence[Mapping[str, object]]) -> None:
+        """Run one statement for each row of parameters."""
+        ...
+
+    async def touch_access(self) -> None:
+        """Say that this change touches who may do what, so that caches are asked anew."""
+        ...
+
+
+class Database(Reader, Protocol):
+    """The rows of one registry, or of a cell. It passes ``tests/contracts/test_database.py``."""
+
+    async def change(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run *work* in a turn of its own: all or nothing, durable when this returns.
+
+        Waiting changes share a commit. *work* awaits nothing but its tx, and may be called
+        again when PostgreSQL's schema moved under it. Raises Unavailable, or Vanished.
+        """
+        ...
+
+    async def write(self, statement: Statement, /, **params: object) -> int:
+        """Run one durable statement outside any turn, and tell how many rows it changed."""
+        ...
+
+    def snapshot(self) -> AbstractAsyncContextManager[Reader]:
+        """Read several times from one moment. Not for requests: it keeps old pages alive."""
+        ...
+
+    def access_version(self) -> int:
+        """Give a number that differs whenever an access row changed, in any process."""
+        ...
+
+    def now(self) -> int:
+        """Give the time in microseconds since 1970."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection and file."""
+        ...
