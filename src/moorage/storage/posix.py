@@ -1,0 +1,299 @@
+"""A store in a folder: the bytes as plain files, sent by sendfile, synced once.
+
+    <root>/<prefix>/<first two characters of the key>/<key>     0640 while written, 0440 once whole
+
+``docs/reference/storage-format.md`` says it in full.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from moorage.oci.errors import SizeInvalid
+from moorage.storage.disk import Disk
+from moorage.storage.hashing import Hasher
+from moorage.storage.store import (
+    Full,
+    Key,
+    Missing,
+    Source,
+    Stored,
+    WrongOffset,
+    checked_key,
+    checked_prefix,
+)
+from moorage.storage.threads import Threads
+
+PIECE = 1024 * 1024
+WRITE_BACK_EVERY = 8 * 1024 * 1024
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+KNOWN_FOLDERS = 65_536
+
+
+class Writer:
+    """One open file that is being appended to, by one thread at a time."""
+
+    def __init__(
+        self, disk: Disk, descriptor: int, offset: int, hasher: Hasher | None, limit: int
+    ) -> None:
+        self._disk = disk
+        self._descriptor = descriptor
+        self._hasher = hasher
+        self._end = offset + limit
+        self._limit = limit
+        self._written_back = offset
+        # A source that breaks its promise and lets a piece outlive a cancelled request must find
+        # the file closed, not another's file under the same number.
+        self._lock = threading.Lock()
+        self._open = True
+        self.size = offset
+
+    def consume(self, piece: memoryview) -> None:
+        """Write and hash a piece, or neither."""
+        with self._lock:
+            if not self._open:
+                message = "the file is closed"
+                raise ValueError(message)
+            if self.size + len(piece) > self._end:
+                message = f"more than the {self._limit} bytes that are allowed"
+                raise SizeInvalid(message, limit=self._limit)
+            self._write(piece)
+            if self._hasher:
+                self._hasher.update(piece)
+            self.size += len(piece)
+            if self.size - self._written_back >= WRITE_BACK_EVERY:
+                count = self.size - self._written_back
+                self._disk.start_write_back(self._descriptor, self._written_back, count)
+                self._written_back = self.size
+
+    def close(self) -> None:
+        """Wait for the piece in hand and close the file, which also unlocks it."""
+        with self._lock:
+            self._open = False
+            os.close(self._descriptor)
+
+    def _write(self, piece: memoryview) -> None:
+        rest = piece
+        try:
+            while rest:
+                rest = rest[self._disk.write(self._descriptor, rest) :]
+        except OSError as problem:
+            self._disk.cut(self._descriptor, self.size)
+            if problem.errno in NO_ROOM:
+                raise Full(retry_after=60) from problem
+            raise
+
+
+class PosixStore:
+    """Bytes as files below *root*."""
+
+    appends = True
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        prefix: str = "",
+        threads: Threads | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        self._root = root
+        self._folder = root / prefix if prefix else root
+        self._threads = threads or Threads()
+        self._disk = disk or Disk()
+        self._durable_folders: set[Path] = set()
+
+    async def write(
+        self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int
+    ) -> int:
+        """Append to the file, hashing each piece in the same pass."""
+        descriptor = await self._threads.run(self._begin, key, offset)
+        writer = Writer(self._disk, descriptor, offset, hasher, limit)
+        try:
+            await source.drain(writer.consume)
+        finally:
+            await self._threads.run(writer.close)
+        return writer.size - offset
+
+    async def commit(self, keys: Sequence[Key], into: Key) -> int:
+        """Sync the file and the folders that name it, once each."""
+        return await self._threads.run(self._commit, keys, into)
+
+    async def size(self, key: Key) -> int | None:
+        """Ask the file system, on the loop: it answers from memory in microseconds."""
+        try:
+            return os.stat(self._path(key), follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return None
+
+    async def read(self, key: Key, start: int, end: int) -> AsyncIterator[bytes]:
+        """Read in the pool, a piece at a time."""
+        descriptor = await self._threads.run(self._open, key)
+        try:
+            while start < end:
+                count = min(PIECE, end - start)
+                piece = await self._threads.run(os.pread, descriptor, count, start)
+                if not piece:
+                    return
+                start += len(piece)
+                yield piece
+        finally:
+            os.close(descriptor)
+
+    async def shortcut(
+        self, key: Key, *, filename: str | None = None, media_type: str | None = None
+    ) -> Path | str | None:
+        """Name the file."""
+        del filename, media_type
+        return self._path(key)
+
+    async def delete(self, key: Key) -> None:
+        """Unlink the file; its folder stays."""
+        await self._threads.run(self._disk.remove, self._path(key))
+
+    async def list(self) -> AsyncIterator[Stored]:
+        """Give the files a folder at a time."""
+        for folder in await self._threads.run(self._folders):
+            for stored in await self._threads.run(_files, folder):
+                yield stored
+
+    async def room(self) -> int | None:
+        """Count what the file system leaves to such as us."""
+        free = await self._threads.run(os.statvfs, self._root)
+        return free.f_bavail * free.f_frsize
+
+    async def abort_leftovers(self, *, older_than_seconds: int) -> int:
+        """Have none: what was not committed is listed like the rest."""
+        del older_than_seconds
+        return 0
+
+    def under(self, prefix: str) -> Self:
+        """Work in a folder of the root, with the same threads."""
+        checked_prefix(prefix)
+        return type(self)(self._root, prefix=prefix, threads=self._threads, disk=self._disk)
+
+    async def close(self) -> None:
+        """End the threads, which stores under other prefixes share."""
+        self._threads.close()
+
+    def _path(self, key: Key) -> Path:
+        return self._folder / checked_key(key)[:2] / key
+
+    def _begin(self, key: Key, offset: int) -> int:
+        """Open the file for appending and lock it, or raise WrongOffset."""
+        path = self._path(key)
+        flags = os.O_WRONLY | os.O_APPEND
+        try:
+            descriptor = self._disk.open(path, flags if offset else flags | os.O_CREAT)
+        except FileNotFoundError:
+            if offset:
+                raise WrongOffset(key, offset, None) from None
+            return self._begin_folder(key)
+        except PermissionError:
+            raise WrongOffset(key, offset, path.stat().st_size) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state = os.fstat(descriptor)
+            if state.st_size != offset or not state.st_mode & stat.S_IWUSR or not state.st_nlink:
+                raise WrongOffset(key, offset, state.st_size)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise WrongOffset(key, offset, None) from None
+        except WrongOffset:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _begin_folder(self, key: Key) -> int:
+        """Begin once more, in a folder that is made now."""
+        try:
+            self._disk.make_folder(self._path(key).parent)
+        except OSError as problem:
+            if problem.errno in NO_ROOM:
+                raise Full(retry_after=60) from problem
+            raise
+        return self._begin(key, 0)
+
+    def _commit(self, keys: Sequence[Key], into: Key) -> int:
+        if list(keys) != [into]:
+            self._join(keys, into)
+        try:
+            descriptor = self._disk.open(self._path(into), os.O_RDONLY)
+        except FileNotFoundError:
+            raise Missing(into) from None
+        try:
+            self._disk.seal(descriptor)
+            self._disk.sync(descriptor)
+            size = os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+        self._sync_names(self._path(into).parent)
+        return size
+
+    def _sync_names(self, folder: Path) -> None:
+        """Sync the folder, and those above it until this process has once done it for them."""
+        self._disk.sync_folder(folder)
+        if folder in self._durable_folders:
+            return
+        for above in folder.parents:
+            self._disk.sync_folder(above)
+            if above == self._root.parent:
+                break
+        if len(self._durable_folders) >= KNOWN_FOLDERS:
+            self._durable_folders.clear()
+        self._durable_folders.add(folder)
+
+    def _join(self, keys: Sequence[Key], into: Key) -> None:
+        """Copy the files into one, inside the kernel."""
+        target = self._begin(into, 0)
+        try:
+            for key in keys:
+                self._append(target, key)
+        finally:
+            os.close(target)
+
+    def _append(self, target: int, key: Key) -> None:
+        source = self._open(key)
+        try:
+            at = 0
+            # sendfile, since copy_file_range refuses a file that was opened for appending.
+            while sent := os.sendfile(target, source, at, 1 << 30):
+                at += sent
+        except OSError as problem:
+            if problem.errno in NO_ROOM:
+                raise Full(retry_after=60) from problem
+            raise
+        finally:
+            os.close(source)
+
+    def _open(self, key: Key) -> int:
+        try:
+            return self._disk.open(self._path(key), os.O_RDONLY)
+        except FileNotFoundError:
+            raise Missing(key) from None
+
+    def _folders(self) -> list[Path]:
+        try:
+            return [f for f in self._folder.iterdir() if len(f.name) == 2 and f.is_dir()]  # noqa: PLR2004 - the layout's two characters
+        except FileNotFoundError:
+            return []
+
+
+def _files(folder: Path) -> list[Stored]:
+    return list(_each_file(folder))
+
+
+def _each_file(folder: Path) -> Iterator[Stored]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                state = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(state.st_mode):
+                yield Stored(Key(entry.name), state.st_size, state.st_mtime_ns // 1000)
