@@ -137,6 +137,7 @@ class MemoryStore:
     ) -> Path | str | None:
         """Know none."""
         del key, filename, media_type
+        return None
 
     async def delete(self, key: Key) -> None:
         """Forget the key."""

@@ -33,6 +33,7 @@ PIECE = 1024 * 1024
 WRITE_BACK_EVERY = 8 * 1024 * 1024
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 KNOWN_FOLDERS = 65_536
+FOLDER_NAME = 2
 
 
 class Writer:
@@ -158,7 +159,7 @@ class PosixStore:
 
     async def list(self) -> AsyncIterator[Stored]:
         """Give the files a folder at a time."""
-        for folder in await self._threads.run(self._folders):
+        for folder in await self._threads.run(_folders, self._folder):
             for stored in await self._threads.run(_files, folder):
                 yield stored
 
@@ -182,7 +183,7 @@ class PosixStore:
         self._threads.close()
 
     def _path(self, key: Key) -> Path:
-        return self._folder / checked_key(key)[:2] / key
+        return self._folder / checked_key(key)[:FOLDER_NAME] / key
 
     def _begin(self, key: Key, offset: int) -> int:
         """Open the file for appending and lock it, or raise WrongOffset."""
@@ -277,11 +278,12 @@ class PosixStore:
         except FileNotFoundError:
             raise Missing(key) from None
 
-    def _folders(self) -> list[Path]:
-        try:
-            return [f for f in self._folder.iterdir() if len(f.name) == 2 and f.is_dir()]  # noqa: PLR2004 - the layout's two characters
-        except FileNotFoundError:
-            return []
+
+def _folders(within: Path) -> list[Path]:
+    try:
+        return [f for f in within.iterdir() if len(f.name) == FOLDER_NAME and f.is_dir()]
+    except FileNotFoundError:
+        return []
 
 
 def _files(folder: Path) -> list[Stored]:

@@ -2,8 +2,9 @@
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
-import rehashes
+import rehashes  # type: ignore[import-untyped] # it ships no types
 
 SLICE = 128 * 1024
 """It holds the interpreter's lock: 0.08 ms at this size, which no other request notices."""
@@ -13,7 +14,7 @@ SLICE = 128 * 1024
 class Layout:
     """How the package lays its state out: words, count of blocks, length of the tail, tail."""
 
-    make: type[rehashes.PySha256 | rehashes.PySha512]
+    make: Any
     words: struct.Struct
     block: int
     blocks_width: int
