@@ -1,36 +1,58 @@
-"""The base of every error that is shown to a caller.
+"""Problem: the base of every error that is shown to a caller.
 
-    Problem                the caller's mistake, or a refusal
-    ├── Unavailable        something we need is away; worth trying again
-    ├── NewerSchema        the data was written by a newer release
-    └── oci.errors.*       one class a code of the distribution spec
+    Problem
+    ├── Unavailable        503  the database or the store is away
+    │   └── StorageFull    507  there is no room left for bytes
+    ├── NewerSchema        503  the data was written by a newer Moorage
+    └── oci.errors.OCIError     the wire's errors, one class a code
 
-Anything else that is raised is ours: a 500, logged with its traceback.
+Anything else that is raised is ours: it is answered 500 and logged with its traceback.
 """
 
 from typing import ClassVar
 
 
 class Problem(Exception):
-    """A caller's mistake: what is wrong, in words a person can act on, and the facts beside it."""
+    """A caller's mistake or a refusal: *message* says which rule, which value and what to do.
+
+    ``str(problem)`` is what the caller reads; *detail* is the same for machines. A 5xx shows the
+    summary only, so that its message may hold what operators need.
+    """
 
     code: ClassVar[str] = "UNKNOWN"
-    status: ClassVar[int] = 500
-    summary: ClassVar[str] = "unknown error"
+    status: ClassVar[int] = 400
+    summary: ClassVar[str] = "the request was refused"
 
-    def __init__(self, message: str | None = None, /, *, retry_after: int | None = None, **detail: object) -> None:
+    def __init__(
+        self, message: str | None = None, /, *, retry_after: int | None = None, **detail: object
+    ) -> None:
         super().__init__(message or self.summary)
-        self.detail = detail
+        self.detail: dict[str, object] = detail
         self.retry_after = retry_after
+
+    def headers(self) -> list[tuple[str, str]]:
+        """List the response headers that belong to this problem, whatever the dialect."""
+        if self.retry_after is None:
+            return []
+        return [("retry-after", str(max(0, self.retry_after)))]
 
 
 class Unavailable(Problem):
-    """The database or the store is away, or busy beyond its limit; the same call may work soon."""
+    """What keeps the rows or the bytes is away; the same request will do later."""
 
-    code, status, summary = "UNAVAILABLE", 503, "the registry is unavailable for the moment"
+    code, status = "UNAVAILABLE", 503
+    summary = "the registry cannot reach its storage just now: please try again"
+
+
+class StorageFull(Unavailable):
+    """There is no room left for bytes; pulls and deletes go on."""
+
+    status = 507
+    summary = "the registry's disk is full: nothing can be pushed until its operator makes room"
 
 
 class NewerSchema(Problem):
-    """The data was written by a newer release, which this one cannot read."""
+    """The data was written by a newer Moorage, which this one must not touch."""
 
-    code, status, summary = "UNAVAILABLE", 503, "the data was written by a newer release"
+    code, status = "UNAVAILABLE", 503
+    summary = "this registry's data was written by a newer version of Moorage, and waits for it"

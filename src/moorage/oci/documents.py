@@ -30,9 +30,16 @@ class Repeated(dict[str, object]):
 
 def refuse(path: str, rule: str, value: object = None) -> NoReturn:
     """Raise ManifestInvalid, naming where in the document, which rule, and the value."""
-    shown = json.dumps(value, default=str)[:120] if value is not None else None
+    shown = _shown(value) if value is not None else None
     message = f"{path}: {rule}" + (f", but it is {shown}" if shown is not None else "")
     raise ManifestInvalid(message, path=path, rule=rule, value=shown)
+
+
+def _shown(value: object) -> str:
+    """Write a value in a few ASCII characters, whatever it is and however long."""
+    if isinstance(value, list | dict):
+        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
+    return json.dumps(value[:120] if isinstance(value, str) else value)[:120]
 
 
 def read(body: bytes) -> dict[str, object]:

@@ -1,53 +1,67 @@
-"""Manifests and indexes (image-spec manifest.md, image-index.md; Docker's schema 2), read once at the edge."""
+"""Manifests: documents that name blobs and other manifests (image-spec manifest.md, image-index.md).
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+A document has one of three shapes, told by the members that name its content::
 
-import msgspec
+    image      config, layers    OCI image manifest, Docker schema 2
+    index      manifests         OCI index, Docker manifest list
+    artifact   blobs             OCI artifact manifest (given up by the spec, still met)
 
-from moorage.oci.digests import Digest
-from moorage.oci.errors import ManifestInvalid, OCIError
+Its media type says which it must have, and members of another shape are refused: two clients
+could see two contents under one digest (GHSA-qq97-vm5h-rrhg). A media type that is not known is
+taken when it is ``application/…+json`` and the document has one of the shapes, so that what it
+names can be held. Whatever else is in a document is kept with it, byte for byte, and not looked at.
+"""
+
+import base64
+import re
+from dataclasses import dataclass, field
+
+from moorage.oci.digests import ALGORITHMS, Digest
+from moorage.oci.documents import Repeated, folded, read, refuse, unambiguous
+from moorage.oci.errors import DigestInvalid
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-DOCKER_SCHEMA1 = ("application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws")
-INDEXES = (OCI_INDEX, DOCKER_LIST)
 
-Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-MediaType = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+SIZE_LIMIT = 2**63 - 1
+SCHEMA_VERSION = 2
 
+_SHAPES = {
+    OCI_MANIFEST: "image",
+    DOCKER_MANIFEST: "image",
+    OCI_INDEX: "index",
+    DOCKER_LIST: "index",
+    OCI_ARTIFACT: "artifact",
+}
+_MEMBERS = {"image": ("config", "layers"), "index": ("manifests",), "artifact": ("blobs",)}
+_OCI_TYPES = {"image": OCI_MANIFEST, "index": OCI_INDEX, "artifact": OCI_ARTIFACT}
 
-class _Descriptor(msgspec.Struct, rename="camel"):
-    media_type: MediaType
-    digest: str
-    size: Size
+_TOP = folded(
+    "schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "blobs",
+    "subject", "annotations", "fsLayers",
+)  # fmt: skip
+_DESCRIPTOR = folded("mediaType", "digest", "size", "data")
 
-
-class _Document(msgspec.Struct, rename="camel"):
-    """Every field of every kind of manifest that we look at; the others are kept with the body, unread."""
-
-    schema_version: int | None = None
-    media_type: str | None = None
-    artifact_type: Annotated[str, msgspec.Meta(max_length=255)] | None = None
-    config: _Descriptor | None = None
-    layers: list[_Descriptor] | None = None
-    blobs: list[_Descriptor] | None = None
-    manifests: list[_Descriptor] | None = None
-    subject: _Descriptor | None = None
-    annotations: dict[str, str] | None = None
-    fs_layers: Any = None
-
-
-_decode = msgspec.json.Decoder(_Document).decode
+_MANIFEST_TYPE = re.compile(r"application/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,120}\+json")
+_MEDIA_TYPE = re.compile(r"(?=.{3,255}\Z)[A-Za-z0-9][!-.0-~]*/[!-~](?:[ -~]*[!-~])?")
+_SCHEMA_1 = re.compile(r"application/vnd\.docker\.distribution\.manifest\.v1\+(?:json|prettyjws)")
+_FOREIGN = re.compile(
+    r"application/vnd\.oci\.image\.layer\.nondistributable\..+"
+    r"|application/vnd\.docker\.image\.rootfs\.foreign\..+"
+)
+# BuildKit's caches are indexes whose entries are layers and a config, not manifests.
+_BLOB_IN_INDEX = re.compile(
+    r"application/vnd\.(?:oci\.image\.(?:layer|config)\.|docker\.image\.rootfs\."
+    r"|docker\.container\.image\.|buildkit\.cacheconfig\.).+"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """Media type, digest and size of some content."""
+    """What a manifest says of some content: its media type, its digest and its size in bytes."""
 
     media_type: str
     digest: Digest
@@ -56,95 +70,213 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a registry needs to know of a manifest.
+    """What a registry needs to know of a manifest or index to keep it whole.
 
-    ``blobs`` must be in the repository; ``foreign`` layers are not distributed and need not be; ``children`` are
-    an index's manifests. ``artifact_type`` is what the referrers list shows, "" for none. ``content_size`` adds up
-    the config and the layers that we hold.
+    ``blobs``, the config among them, must be in the repository. ``foreign`` blobs (layers that
+    are not distributed) and ``children`` need not be, but are held once they are.
     """
 
     media_type: str
     artifact_type: str
-    config: Descriptor | None
-    blobs: tuple[Descriptor, ...]
-    foreign: tuple[Descriptor, ...]
-    children: tuple[Descriptor, ...]
-    subject: Digest | None
-    annotations: Mapping[str, str]
-    content_size: int
+    config: Descriptor | None = None
+    blobs: tuple[Descriptor, ...] = ()
+    foreign: tuple[Descriptor, ...] = ()
+    children: tuple[Descriptor, ...] = ()
+    subject: Digest | None = None
+    annotations: dict[str, str] = field(default_factory=dict)
+    content_size: int = 0
+    """The bytes of ``blobs``, each digest once: what pulling this moves besides manifests. An
+    index has none of its own; what its children have is theirs, and they may come later."""
 
 
-def media_type_of(content_type: str | None) -> str | None:
-    """Give a Content-Type without its parameters, in lower case."""
-    return content_type.partition(";")[0].strip().lower() if content_type else None
+def media_type_of(content_type: str | None) -> str:
+    """Give a Content-Type without its parameters, "" when there is none."""
+    return (content_type or "").partition(";")[0].strip(" \t")
 
 
 def parse(body: bytes, content_type: str | None, *, most: int = 10_000) -> Manifest:
-    """Read a manifest or index, or raise ManifestInvalid, which tells the rule and the place.
+    """Read a manifest that comes under *content_type*, or raise ManifestInvalid.
 
-    ``most`` bounds its layers or children.
+    It has no more than *most* layers, blobs or children. It cannot name itself, as its subject or
+    as a child: its digest would have to be in the bytes that it is the hash of.
     """
-    try:
-        document = _decode(body)
-    except (msgspec.DecodeError, RecursionError) as problem:
-        message = f"the manifest is not what its format asks for: {str(problem)[:300]}"
-        raise ManifestInvalid(message) from problem
-    media_type = _media_type(document, media_type_of(content_type))
-    listed = [*(document.layers or ()), *(document.blobs or ()), *(document.manifests or ())]
-    if len(listed) > most:
-        message = f"the manifest names {len(listed)} layers or manifests; the most is {most}"
-        raise ManifestInvalid(message, count=len(listed), most=most)
-    config = _descriptor(document.config, "config") if document.config else None
-    layers = [*_descriptors(document.layers, "layers"), *_descriptors(document.blobs, "blobs")]
-    held = [layer for layer in layers if not _foreign(layer.media_type)]
-    blobs = ((config,) if config else ()) + tuple(held)
+    document = read(body)
+    unambiguous("$", document, _TOP)
+    media_type, shape = _media_type(document, media_type_of(content_type))
+    _check_members(document, shape)
+    _check_schema_version(document, shape)
+    config = _descriptor(document["config"], "$.config") if shape == "image" else None
+    entries = _descriptors(document, "manifests", most)
+    layers = [
+        *_descriptors(document, "blobs" if shape == "artifact" else "layers", most),
+        *(entry for entry in entries if _BLOB_IN_INDEX.fullmatch(entry.media_type)),
+    ]
+    held = (layer for layer in layers if not _FOREIGN.fullmatch(layer.media_type))
+    blobs = (*((config,) if config else ()), *held)
+    subject = document.get("subject")
     return Manifest(
-        media_type,
-        document.artifact_type or (config.media_type if config else ""),
-        config,
-        blobs,
-        tuple(layer for layer in layers if _foreign(layer.media_type)),
-        tuple(_descriptors(document.manifests, "manifests")),
-        _descriptor(document.subject, "subject").digest if document.subject else None,
-        document.annotations or {},
-        sum(blob.size for blob in blobs),
+        media_type=media_type,
+        artifact_type=_artifact_type(document, config),
+        config=config,
+        blobs=blobs,
+        foreign=tuple(layer for layer in layers if _FOREIGN.fullmatch(layer.media_type)),
+        children=tuple(e for e in entries if not _BLOB_IN_INDEX.fullmatch(e.media_type)),
+        subject=None if subject is None else _descriptor(subject, "$.subject").digest,
+        annotations=_annotations(document),
+        content_size=_content_size(blobs),
     )
 
 
-def _media_type(document: _Document, asked: str | None) -> str:
-    if document.fs_layers is not None or asked in DOCKER_SCHEMA1 or document.schema_version == 1:
-        raise ManifestInvalid("Docker's manifest schema 1 is not taken; push the image with a current client")
-    if document.schema_version != 2 and OCI_ARTIFACT not in (asked, document.media_type):  # noqa: PLR2004 the specs' own number
-        message = f"schemaVersion is {document.schema_version}; it must be 2"
-        raise ManifestInvalid(message, field="schemaVersion")
-    if document.media_type and asked and document.media_type.lower() != asked:
-        message = f"mediaType is {document.media_type!r} and Content-Type is {asked!r}; they must be the same"
-        raise ManifestInvalid(message, field="mediaType")
-    media_type = asked or document.media_type or (OCI_INDEX if document.manifests is not None else OCI_MANIFEST)
-    # Read as one kind by us and as another by a client, a document could hide what it really holds.
-    index = media_type in INDEXES
-    both = document.manifests is not None and (document.layers is not None or document.config is not None)
-    if both or (index and (document.layers or document.config)) or (not index and document.manifests):
-        message = f"a {media_type} cannot have manifests and layers or a config at once"
-        raise ManifestInvalid(message, field="manifests")
-    if index and document.manifests is None:
-        raise ManifestInvalid("an index must have a list of manifests", field="manifests")
-    if media_type in (OCI_MANIFEST, DOCKER_MANIFEST) and (document.config is None or document.layers is None):
-        raise ManifestInvalid("an image manifest must have a config and a list of layers", field="config")
-    return media_type
+def referrer(
+    *,
+    media_type: str,
+    digest: Digest,
+    size: int,
+    artifact_type: str,
+    annotations: dict[str, str],
+) -> dict[str, object]:
+    """Make an entry of the referrers list (end-12a), without the members that it has not."""
+    entry: dict[str, object] = {"mediaType": media_type, "digest": str(digest), "size": size}
+    if artifact_type:
+        entry["artifactType"] = artifact_type
+    if annotations:
+        entry["annotations"] = annotations
+    return entry
 
 
-def _descriptors(raw: Iterable[_Descriptor] | None, field: str) -> list[Descriptor]:
-    return [_descriptor(one, f"{field}[{n}]") for n, one in enumerate(raw or ())]
+def _media_type(document: dict[str, object], sent: str) -> tuple[str, str]:
+    """Settle the media type, and with it the shape that the document must have."""
+    own = document.get("mediaType")
+    if own is not None and not isinstance(own, str):
+        refuse("$.mediaType", "must be a string", own)
+    if own and sent and own != sent:
+        refuse("$.mediaType", f'must be the same as the Content-Type, "{sent[:120]}"', own)
+    media_type = own or sent
+    if _SCHEMA_1.fullmatch(media_type) or "fsLayers" in document:
+        rule = "must not be a Docker schema 1 manifest: push with Docker 1.10 or later"
+        refuse("$", rule)
+    if media_type in _SHAPES:
+        return media_type, _SHAPES[media_type]
+    if media_type and _MANIFEST_TYPE.fullmatch(media_type) is None:
+        rule = f"must be the media type of a manifest, such as {OCI_MANIFEST} or {OCI_INDEX}"
+        refuse("Content-Type" if sent else "$.mediaType", rule, media_type)
+    shape = _shape(document)
+    return media_type or _OCI_TYPES[shape], shape
 
 
-def _descriptor(raw: _Descriptor, field: str) -> Descriptor:
+def _shape(document: dict[str, object]) -> str:
+    for shape, members in _MEMBERS.items():
+        if any(document.get(member) is not None for member in members):
+            return shape
+    refuse("$", "must have config and layers, or manifests, or blobs")
+
+
+def _check_members(document: dict[str, object], shape: str) -> None:
+    for other, members in _MEMBERS.items():
+        for member in members:
+            if other != shape and document.get(member) is not None:
+                refuse(f"$.{member}", f"must not be there: the media type is of the kind {shape}")
+    if shape == "image" and document.get("config") is None:
+        refuse("$.config", "must be the descriptor of the image's config", "missing")
+    if shape == "index" and "manifests" not in document:
+        refuse("$.manifests", "must be a list of descriptors", "missing")
+
+
+def _check_schema_version(document: dict[str, object], shape: str) -> None:
+    version = document.get("schemaVersion")
+    # Artifact manifests never had one.
+    if version is None and shape == "artifact":
+        return
+    if type(version) is not int or version != SCHEMA_VERSION:
+        refuse("$.schemaVersion", f"must be the number {SCHEMA_VERSION}", _or_missing(version))
+
+
+def _descriptors(document: dict[str, object], member: str, most: int) -> list[Descriptor]:
+    found = document.get(member)
+    # Go writes a list that was never made as null.
+    if found is None:
+        return []
+    path = f"$.{member}"
+    if not isinstance(found, list):
+        refuse(path, "must be a list of descriptors", found)
+    if len(found) > most:
+        refuse(path, f"must have no more than {most} entries", found)
+    return [_descriptor(one, f"{path}[{number}]") for number, one in enumerate(found)]
+
+
+def _descriptor(found: object, path: str) -> Descriptor:
+    if not isinstance(found, dict):
+        refuse(path, "must be a descriptor", found)
+    unambiguous(path, found, _DESCRIPTOR)
+    media_type = found.get("mediaType")
+    if not isinstance(media_type, str) or _MEDIA_TYPE.fullmatch(media_type) is None:
+        refuse(f"{path}.mediaType", "must be a media type", _or_missing(media_type))
+    digest = _digest(found.get("digest"), f"{path}.digest")
+    size = found.get("size")
+    if type(size) is not int or not 0 <= size <= SIZE_LIMIT:
+        refuse(f"{path}.size", f"must be a whole number from 0 to {SIZE_LIMIT}", _or_missing(size))
+    if found.get("data") is not None:
+        _check_data(found["data"], digest, size, f"{path}.data")
+    return Descriptor(media_type, digest, size)
+
+
+def _digest(found: object, path: str) -> Digest:
+    rule = f"must be a digest, {' or '.join(ALGORITHMS)}"
+    if not isinstance(found, str):
+        refuse(path, rule, _or_missing(found))
     try:
-        return Descriptor(raw.media_type, Digest.parse(raw.digest), raw.size)
-    except OCIError as problem:
-        message = f"{field}.digest: {problem}"
-        raise ManifestInvalid(message, field=f"{field}.digest") from problem
+        return Digest.parse(found)
+    except DigestInvalid:
+        refuse(path, rule, found)
 
 
-def _foreign(media_type: str) -> bool:
-    return ".nondistributable." in media_type or media_type.startswith("application/vnd.docker.image.rootfs.foreign.")
+def _check_data(found: object, digest: Digest, size: int, path: str) -> None:
+    """Hold a descriptor's embedded copy to its size and digest: a client may trust it unchecked."""
+    try:
+        data = base64.b64decode(found, validate=True) if isinstance(found, str) else None
+    except ValueError:
+        data = None
+    if data is None:
+        refuse(path, "must be base64", found)
+    if len(data) != size:
+        refuse(path, f"must have as many bytes as size says, {size}", len(data))
+    if Digest.of(data, digest.algorithm) != digest:
+        refuse(path, f"must be the bytes of {digest}", found)
+
+
+def _artifact_type(document: dict[str, object], config: Descriptor | None) -> str:
+    own = document.get("artifactType")
+    if own is None or own == "":
+        return config.media_type if config else ""
+    if not isinstance(own, str) or _MEDIA_TYPE.fullmatch(own) is None:
+        refuse("$.artifactType", "must be a media type", own)
+    return own
+
+
+def _annotations(document: dict[str, object]) -> dict[str, str]:
+    found = document.get("annotations")
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        refuse("$.annotations", "must be an object", found)
+    if isinstance(found, Repeated):
+        refuse("$.annotations", "must not have the same name twice", found.names[0])
+    for name, value in found.items():
+        if not isinstance(value, str):
+            refuse(f"$.annotations[{name[:80]!a}]", "must be a string", value)
+    try:
+        "".join((*found, *found.values())).encode()
+    except UnicodeEncodeError as error:
+        refuse("$.annotations", "must be text that UTF-8 can write", error.reason)
+    return found
+
+
+def _content_size(blobs: tuple[Descriptor, ...]) -> int:
+    total = sum({blob.digest: blob.size for blob in blobs}.values())
+    if total > SIZE_LIMIT:
+        refuse("$", f"must name no more than {SIZE_LIMIT} bytes", total)
+    return total
+
+
+def _or_missing(found: object) -> object:
+    return "missing" if found is None else found

@@ -1,4 +1,4 @@
-"""Names of repositories, tags and references (spec.md#pulling-manifests)."""
+"""Names: of repositories, their projects, and the tags in them (spec.md#pulling-manifests)."""
 
 import re
 from dataclasses import dataclass
@@ -11,25 +11,34 @@ from moorage.oci.errors import NameInvalid, TagInvalid
 Tag = NewType("Tag", str)
 
 LIBRARY = "library"
-LONGEST_NAME = 255
-LONGEST_TAG = 128
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_PROJECT = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+NAME_LIMIT = 255
+
+COMPONENT_RULE = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+PROJECT_RULE = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
+TAG_RULE = r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}"
+
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
+_PROJECT = re.compile(PROJECT_RULE)
+_NAME = re.compile(rf"{_PROJECT.pattern}(?:/{_COMPONENT.pattern})+")
+_TAG = re.compile(TAG_RULE)
+_SHOWN = 160
 
 
 @dataclass(frozen=True, slots=True)
 class RepositoryName:
-    """The whole name of a repository; its first component is its project's."""
+    """The whole name of a repository: its project, a slash and the rest."""
 
     text: str
-    project: str
 
     @classmethod
     def parse(cls, text: str) -> "RepositoryName":
-        """Read ``team/app``; ``app`` alone means ``library/app``. Raises NameInvalid, which tells the rule."""
+        """Read ``project/name``, or ``name`` for ``library/name``, or raise NameInvalid."""
         return _parse(text)
+
+    @property
+    def project(self) -> str:
+        """Give the first component, which is the project that the repository is in."""
+        return self.text.partition("/")[0]
 
     def __str__(self) -> str:
         return self.text
@@ -38,32 +47,65 @@ class RepositoryName:
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> RepositoryName:
     whole = text if "/" in text else f"{LIBRARY}/{text}"
-    if len(whole) > LONGEST_NAME:
-        message = f"repository name of {len(whole)} characters; the longest is {LONGEST_NAME}"
-        raise NameInvalid(message, name=text[:LONGEST_NAME])
-    if not _NAME.fullmatch(whole):
-        message = f"not a repository name: {text!r}; components are lower-case letters and digits, joined by one of . _ __ or hyphens"
-        raise NameInvalid(message, name=text, rule=_NAME.pattern)
-    name = project(whole.partition("/")[0])
-    return RepositoryName(whole, name)
+    if len(whole) > NAME_LIMIT:
+        raise _too_long(whole)
+    if _NAME.fullmatch(whole) is None:
+        raise _refusal(whole, text)
+    return RepositoryName(whole)
 
 
 def project(text: str) -> str:
-    """Give the project's name back, or raise NameInvalid: its rule is stricter than a repository's."""
-    if len(text) > LONGEST_NAME or not _PROJECT.fullmatch(text):
-        message = f"not a project name: {text[:LONGEST_NAME]!r}; a project (the first component of a repository's name) is lower-case letters and digits, joined by a single . _ or -"
-        raise NameInvalid(message, name=text[:LONGEST_NAME], rule=_PROJECT.pattern)
+    """Give a project's name back, or raise NameInvalid: its rule is stricter than a component's."""
+    if len(text) > NAME_LIMIT:
+        raise _too_long(text)
+    if _PROJECT.fullmatch(text) is None:
+        raise _project_refusal(text, text)
     return text
 
 
+@lru_cache(maxsize=4096)
 def tag(text: str) -> Tag:
     """Read a tag, or raise TagInvalid."""
-    if not _TAG.fullmatch(text):
-        message = f"not a tag: {text[:LONGEST_TAG + 1]!r}; a tag is a letter, digit or _ and then up to 127 of these and . -"
-        raise TagInvalid(message, tag=text[: LONGEST_TAG + 1], rule=_TAG.pattern)
+    if _TAG.fullmatch(text) is None:
+        shown = text[:_SHOWN]
+        message = (
+            f'"{shown}" is not a tag: a tag is 1 to 128 letters, digits, "_", "." and "-", '
+            'and does not begin with "." or "-"'
+        )
+        raise TagInvalid(message, tag=shown, rule=TAG_RULE)
     return Tag(text)
 
 
 def reference(text: str) -> Digest | Tag:
-    """Read what a manifest is asked by: a digest has a colon, a tag has none."""
+    """Read what names a manifest: a digest where there is a colon, which no tag can have."""
     return Digest.parse(text) if ":" in text else tag(text)
+
+
+def _too_long(whole: str) -> NameInvalid:
+    message = (
+        f'"{whole[:_SHOWN]}…" is too long a name: it has {len(whole)} characters, '
+        f"and {NAME_LIMIT} are allowed"
+    )
+    return NameInvalid(message, length=len(whole), limit=NAME_LIMIT)
+
+
+def _refusal(whole: str, text: str) -> NameInvalid:
+    shown = text[:_SHOWN]
+    for component in whole.split("/"):
+        if _COMPONENT.fullmatch(component) is None:
+            message = (
+                f'"{shown}" is not a repository name: "{component}" breaks the rule for each part '
+                "between slashes, which is lower-case letters and digits, joined by "
+                f'".", "_", "__" or dashes ({COMPONENT_RULE})'
+            )
+            return NameInvalid(message, name=shown, component=component, rule=COMPONENT_RULE)
+    return _project_refusal(whole.partition("/")[0], shown)
+
+
+def _project_refusal(name: str, shown: str) -> NameInvalid:
+    message = (
+        f'"{shown[:_SHOWN]}" is in no possible project: "{name}" breaks the rule for projects, '
+        f'which is lower-case letters and digits, joined by a single ".", "_" or "-" '
+        f"({PROJECT_RULE})"
+    )
+    return NameInvalid(message, name=shown, component=name, rule=PROJECT_RULE)
