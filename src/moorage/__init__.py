@@ -1,1 +1,3 @@
 """Moorage: a managed private registry."""
+
+__version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The kinds of value that a setting can have: how each is read, and what is allowed, in words.
+"""What a setting is, and the kinds of value it can have: how each is read, and what is allowed.
 
 Sizes and durations take a unit (``4MiB``, ``15m``), so that nobody has to count zeros; without one
 they are bytes and seconds.
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
@@ -34,6 +34,31 @@ class Kind(Generic[T]):
     name: str
     allowed: str
     parse: Callable[[str], T]
+
+
+class BadSetting(ValueError):
+    """A variable holds what it must not: the message has one line for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known of one setting, apart from its value."""
+
+    variable: str
+    kind: Kind[Any]
+    default: str
+    help: str
+    secret: bool
+
+    def read(self, environ: Mapping[str, str]) -> object:
+        """Give the value that the environment sets, or the default; raise BadSetting."""
+        text = environ.get(self.variable, "").strip() or self.default
+        try:
+            return self.kind.parse(text)
+        except ValueError:
+            shown = "what it holds" if self.secret else repr(text)
+            message = f"{self.variable}: {shown} is not {self.kind.allowed}"
+            raise BadSetting(message) from None
 
 
 def count(least: int, most: int) -> Kind[int]:

@@ -15,35 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from moorage import kinds
-from moorage.kinds import Kind, Network
+from moorage.kinds import BadSetting, Kind, Network, Setting
 
 T = TypeVar("T")
 PREFIX = "MOORAGE_"
-
-
-class BadSetting(ValueError):
-    """A variable holds what it must not: the message has one line for each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What is known of one setting, apart from its value."""
-
-    variable: str
-    kind: Kind[Any]
-    default: str
-    help: str
-    secret: bool
-
-    def read(self, environ: Mapping[str, str]) -> object:
-        """Give the value that the environment sets, or the default; raise BadSetting."""
-        text = environ.get(self.variable, "").strip() or self.default
-        try:
-            return self.kind.parse(text)
-        except ValueError:
-            shown = "what it holds" if self.secret else repr(text)
-            message = f"{self.variable}: {shown} is not {self.kind.allowed}"
-            raise BadSetting(message) from None
 
 
 def _setting(variable: str, kind: Kind[T], default: str, help_: str, *, secret: bool = False) -> T:
@@ -310,37 +285,12 @@ def strangers(environ: Mapping[str, str]) -> Iterator[str]:
             yield f"{variable} is not a setting of Moorage{meant}"
 
 
-def plain() -> str:
-    """Write what can be set as plain text, a paragraph for each setting."""
-    lines = []
-    for group in GROUPS.values():
-        lines.append(f"# {group.__doc__}\n")
-        for _, setting in _fields(group):
-            default = setting.default or "not set"
-            lines.append(f"{setting.variable}  ({setting.kind.allowed}; default: {default})")
-            lines.append(f"    {setting.help}\n")
-    return "\n".join(lines)
-
-
-def markdown() -> str:
-    """Write docs/reference/settings.md."""
-    lines = [
-        "# Settings",
-        "",
-        "<!-- Written by `moorage settings --markdown`; a test holds the two equal. -->",
-        "",
-        "Every setting is an environment variable, read once at start. A bad value stops the start"
-        " with a line that names it.",
+def groups() -> list[tuple[str, list[Setting]]]:
+    """List every setting, in groups with a title each."""
+    return [
+        ((group.__doc__ or "").rstrip("."), [setting for _, setting in _fields(group)])
+        for group in GROUPS.values()
     ]
-    for group in GROUPS.values():
-        lines += ["", f"## {group.__doc__}".rstrip("."), ""]
-        lines += ["| Variable | Default | Allowed | What it does |", "|---|---|---|---|"]
-        for _, setting in _fields(group):
-            default = f"`{setting.default}`" if setting.default else "not set"
-            note = " Secret: never shown or logged." if setting.secret else ""
-            cells = (f"`{setting.variable}`", default, setting.kind.allowed, setting.help + note)
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def _fields(group: type[Any]) -> Iterator[tuple[str, Setting]]:

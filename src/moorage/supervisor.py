@@ -23,7 +23,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 LOG = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ class Supervisor:
     children: Sequence[Child]
     listeners: dict[str, Listener]
     grace: float
-    when_ready: Callable[[], None]
+    when_ready: Callable[[], None] = lambda: None
+    environment: dict[str, str] = field(default_factory=dict)
     sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
     _running: set[_Running] = field(default_factory=set)
     _ready: set[str] = field(default_factory=set)
@@ -193,7 +194,7 @@ class Supervisor:
         handed = self._sockets_of(child)
         try:
             with theirs:
-                process = await _spawn(child, theirs, handed)
+                process = await _spawn(child, theirs, handed, self.environment)
         except OSError as error:
             ours.close()
             return str(error)
@@ -251,7 +252,10 @@ class Supervisor:
 
 
 async def _spawn(
-    child: Child, leash: socket.socket, handed: Sequence[tuple[str, socket.socket]]
+    child: Child,
+    leash: socket.socket,
+    handed: Sequence[tuple[str, socket.socket]],
+    environment: Mapping[str, str],
 ) -> asyncio.subprocess.Process:
     options = ["--leash", str(leash.fileno())]
     for name, listening in handed:
@@ -267,7 +271,7 @@ async def _spawn(
         # Ctrl-C is the terminal's signal to its whole group: only the supervisor shall get it.
         start_new_session=True,
         # Threads that receive uploads would each grow a heap of their own.
-        env={"MALLOC_ARENA_MAX": "2", **os.environ},
+        env={"MALLOC_ARENA_MAX": "2", **os.environ, **environment},
     )
 
 

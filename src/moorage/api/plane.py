@@ -1,0 +1,43 @@
+"""The registry plane's port: health first, then the registry that the host name means."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from moorage.api.front import Misdirected, refuse
+from moorage.errors import Problem
+
+Open = Callable[[str, int], Awaitable[ASGIApp]]
+"""Finds the registry that a host (as the client wrote it, in lower case) means on a local port, and
+gives what answers for it; raises Misdirected, or Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """Every registry of this cell, behind one port each or one for all."""
+
+    health: ASGIApp
+    open: Open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request to its registry, or refuse it with 421."""
+        if scope["path"] in {"/livez", "/readyz"}:
+            # Whoever probes names no registry, and often no host.
+            await self.health(scope, receive, send)
+            return
+        try:
+            registry = await self.open(_host(scope), scope["server"][1])
+        except Problem as problem:
+            await refuse(scope, problem)(scope, receive, send)
+            return
+        await registry(scope, receive, send)
+
+
+def _host(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return bytes(value).decode("latin-1").lower()
+    raise Misdirected("the request names no host; say which registry it is for")

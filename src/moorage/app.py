@@ -1,0 +1,264 @@
+"""The composition root: builds servers and workers out of parts, and hands them their settings.
+
+It is the only reader of the settings. What one role needs is imported when that role starts, so
+that each process holds no more than its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moorage import __version__, first_start, logs, settings
+from moorage.cli import reference
+from moorage.cli.commands import Inherited, say
+from moorage.cli.greeting import Greeting
+from moorage.kinds import BadSetting
+from moorage.settings import Settings
+from moorage.supervisor import HOPELESS, CannotListen, Child, Leash, Listener, Supervisor
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from moorage.api.health import Health
+    from moorage.serving import Site
+    from moorage.web.console import Console
+
+LOG = logging.getLogger(__name__)
+# Listening on any of these, this machine finds us as localhost.
+LOCAL = frozenset({"127.0.0.1", "::1", "localhost", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+SITES = {"registry": ("registry",), "console": ("console", "ops")}
+
+Sockets = Mapping[str, Sequence[socket.socket]]
+
+
+class Moorage:
+    """Every command of the server, done."""
+
+    def up(self) -> int:
+        """Run everything on this machine until a signal ends it."""
+        set_ = _start()
+        first_start.make_folder(set_.keeping.data)
+        house = Supervisor(_children(set_), _listeners(set_), set_.listening.shutdown_grace)
+        try:
+            house.listen()
+        except CannotListen as refused:
+            sys.exit(str(refused))
+        set_ = _as_opened(set_, house.sockets)
+        house.environment = {
+            "MOORAGE_REGISTRY_PORT": str(set_.listening.registry_port),
+            "MOORAGE_CONSOLE_PORT": str(set_.listening.console_port),
+            "MOORAGE_OPS_PORT": str(set_.listening.ops_port),
+        }
+        return asyncio.run(_up(set_, house))
+
+    def prepare(self) -> int:
+        """Make what is missing for a start, and write what `up` tells of it as JSON."""
+        set_ = _start()
+        if not set_.keeping.master_key:
+            first_start.make_master_key(set_.keeping.data)
+        first_start.master_key(set_.keeping.data, set_.keeping.master_key)
+        say(json.dumps({"password": None}))
+        return 0
+
+    def serve(self, role: str, inherited: Inherited) -> int:
+        """Serve the registry plane or the console in this process."""
+        from moorage import serving
+
+        set_ = _start()
+        leash = _leash(inherited)
+        sockets = _sockets(set_, role, inherited)
+        set_ = _as_opened(set_, sockets)
+        build = _registry_sites if role == "registry" else _console_sites
+
+        async def main() -> None:
+            await serving.serve(build(set_, sockets), leash, set_.listening.shutdown_grace)
+
+        serving.run(main())
+        return 0
+
+    def work(self, inherited: Inherited) -> int:
+        """Do background work in this process."""
+        from moorage import serving
+
+        _start()
+        leash = _leash(inherited)
+
+        async def main() -> None:
+            asked = serving.stop_asked()
+            if leash is not None:
+                leash.ready()
+            await asked.wait()
+
+        serving.run(main())
+        return 0
+
+    def settings(self, *, markdown: bool) -> int:
+        """Write what can be set."""
+        write = reference.markdown if markdown else reference.plain
+        say(write(settings.groups()))
+        return 0
+
+    def version(self) -> int:
+        """Write the version."""
+        say(f"moorage {__version__}\n")
+        return 0
+
+
+def _start() -> Settings:
+    try:
+        set_ = settings.read(os.environ)
+    except BadSetting as bad:
+        sys.stderr.write(f"{bad}\n")
+        sys.exit(HOPELESS)
+    logs.start(set_.logging.level, set_.logging.format)
+    return set_
+
+
+async def _up(set_: Settings, house: Supervisor) -> int:
+    for line in settings.strangers(os.environ):
+        LOG.warning("%s", line)
+    # In a process of its own, for what it imports would stay in the supervisor's memory.
+    preparing = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "moorage",
+        "prepare",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **house.environment},
+    )
+    told, _ = await preparing.communicate()
+    if preparing.returncode != 0:
+        return 1
+    greeting = _greeting(set_, json.loads(told)["password"])
+    house.when_ready = lambda: say(str(greeting))
+    return await house.run()
+
+
+def _children(set_: Settings) -> list[Child]:
+    workers = range(1, set_.listening.workers + 1)
+    return [
+        *(Child(f"registry-{number}", ("serve", "registry"), SITES["registry"]) for number in workers),
+        Child("console", ("serve", "console"), SITES["console"]),
+        Child("work", ("work",)),
+    ]
+
+
+def _listeners(set_: Settings) -> dict[str, Listener]:
+    place = set_.listening
+    return {
+        "registry": Listener("registry", place.host, place.registry_port, "MOORAGE_HOST", "MOORAGE_REGISTRY_PORT"),
+        "console": Listener("console", place.host, place.console_port, "MOORAGE_HOST", "MOORAGE_CONSOLE_PORT"),
+        "ops": Listener("ops", place.ops_host, place.ops_port, "MOORAGE_OPS_HOST", "MOORAGE_OPS_PORT"),
+    }
+
+
+def _as_opened(set_: Settings, sockets: Sockets) -> Settings:
+    """Put the ports that were really opened in place of those asked for: 0 asks for any."""
+    opened = {f"{name}_port": many[0].getsockname()[1] for name, many in sockets.items()}
+    return dataclasses.replace(set_, listening=dataclasses.replace(set_.listening, **opened))
+
+
+def _sockets(set_: Settings, role: str, inherited: Inherited) -> Sockets:
+    """Take the sockets that a supervisor passed on, or listen as the settings say."""
+    taken: dict[str, list[socket.socket]] = {}
+    for name, descriptor in inherited.sockets:
+        taken.setdefault(name, []).append(socket.socket(fileno=descriptor))
+    if taken:
+        # The first socket of a listener is its own; a further registry's come after it.
+        return taken
+    try:
+        return {name: _listeners(set_)[name].open() for name in SITES[role]}
+    except CannotListen as refused:
+        sys.exit(str(refused))
+
+
+def _leash(inherited: Inherited) -> Leash | None:
+    return None if inherited.leash is None else Leash.take(inherited.leash)
+
+
+def _registry_sites(set_: Settings, sockets: Sockets) -> list[Site]:
+    from moorage.api.front import Misdirected
+    from moorage.api.plane import Plane
+
+    async def nobody(host: str, _: int) -> ASGIApp:
+        raise Misdirected(f"no registry is called {host} here", host=host)
+
+    plane = Plane(_pages(_health(set_)), nobody)
+    return [_site(set_, "registry", plane, sockets)]
+
+
+def _console_sites(set_: Settings, sockets: Sockets) -> list[Site]:
+    from moorage.web.console import Console
+
+    health = _health(set_)
+    address = _address(set_)
+    pages = _pages(health, Console(address, first_start.first_push(address)))
+    return [_site(set_, "console", pages, sockets), _site(set_, "ops", _pages(health), sockets)]
+
+
+def _site(set_: Settings, name: str, app: ASGIApp, sockets: Sockets) -> Site:
+    from moorage.api.forwarded import Proxies
+    from moorage.api.front import front
+    from moorage.serving import Site
+
+    place = set_.listening
+    # The operator's port is this machine's own, and is asked by probes that know no certificate.
+    tls = place.tls and name != "ops"
+    return Site(
+        name=name,
+        app=front(app, Proxies(place.trusted_proxies)),
+        sockets=sockets[name],
+        keep_alive=set_.requests.keep_alive,
+        tls_cert=place.tls_cert if tls else None,
+        tls_key=place.tls_key if tls else None,
+    )
+
+
+def _pages(health: Health, *others: Console) -> ASGIApp:
+    from starlette.routing import Router
+
+    from moorage.api.front import nothing_here
+
+    routes = [*health.routes(), *(route for page in others for route in page.routes())]
+    return Router(routes, redirect_slashes=False, default=nothing_here)
+
+
+def _health(set_: Settings) -> Health:
+    from moorage.api.health import Health
+
+    return Health({}, set_.requests.ready_seconds)
+
+
+def _address(set_: Settings) -> str:
+    """Give the first registry's address as clients of this machine write it."""
+    return f"{_name(set_.listening.host)}:{set_.listening.registry_port}"
+
+
+def _name(host: str) -> str:
+    if host in LOCAL:
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def _greeting(set_: Settings, password: str | None) -> Greeting:
+    place = set_.listening
+    scheme = "https" if place.tls else "http"
+    return Greeting(
+        version=__version__,
+        registry=f"{scheme}://{_address(set_)}",
+        console=f"{scheme}://{_name(place.host)}:{place.console_port}",
+        ops=f"http://{_name(place.ops_host)}:{place.ops_port}",
+        data=str(set_.keeping.data),
+        password=password,
+        steps=[step.command for step in first_start.first_push(_address(set_))],
+    )

@@ -1,0 +1,232 @@
+"""The server's commands: what each is called, takes and says of itself.
+
+What a command does is the composition root's, which is handed in as a Server; so asking for help
+imports nothing but this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+ABOUT = """\
+Moorage is a private registry for container images, Helm charts and every other
+OCI artifact."""
+
+EPILOG = """\
+Everything is set by environment variables; `moorage settings` lists them.
+Start with `moorage up`: it makes all it needs in ./data and prints what to do
+next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """The descriptors that a supervisor passed on: its leash, and sockets under their names."""
+
+    leash: int | None
+    sockets: tuple[tuple[str, int], ...]
+
+
+class Server(Protocol):
+    """What the commands do; each gives the status to exit with."""
+
+    def up(self) -> int:
+        """Run everything on this machine."""
+        ...
+
+    def prepare(self) -> int:
+        """Make what is missing for a start, and write what `up` tells of it as JSON."""
+        ...
+
+    def serve(self, role: str, inherited: Inherited) -> int:
+        """Serve the registry plane or the console in this process."""
+        ...
+
+    def work(self, inherited: Inherited) -> int:
+        """Do background work in this process."""
+        ...
+
+    def migrate(self) -> int:
+        """Make or upgrade the schema."""
+        ...
+
+    def create_registry(self, name: str) -> int:
+        """Make a further registry."""
+        ...
+
+    def list_registries(self) -> int:
+        """List the registries."""
+        ...
+
+    def fsck(self, host: str | None, *, read_bytes: bool, repair: bool) -> int:
+        """Check that what is held is whole."""
+        ...
+
+    def copy(self, target: Path) -> int:
+        """Copy everything while it runs."""
+        ...
+
+    def settings(self, *, markdown: bool) -> int:
+        """Write what can be set."""
+        ...
+
+    def version(self) -> int:
+        """Write the version."""
+        ...
+
+
+if TYPE_CHECKING:
+    # The type has no public name, and takes no parameter when it runs.
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+Run = Callable[[Server, argparse.Namespace], int]
+
+
+def main(server: Server, arguments: Sequence[str] | None = None) -> int:
+    """Do what the *arguments* say, and give the status to exit with."""
+    given = parser().parse_args(arguments)
+    run: Run = given.run
+    return run(server, given)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Give the parser of the whole command line."""
+    whole = argparse.ArgumentParser(
+        prog="moorage",
+        description=ABOUT,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_running(commands)
+    _add_keeping(commands)
+    _add_registries(commands)
+    _add_asking(commands)
+    return whole
+
+
+def _command(commands: Commands, name: str, short: str, more: str, run: Run) -> argparse.ArgumentParser:
+    made = commands.add_parser(
+        name,
+        help=short,
+        description=f"{short[0].upper()}{short[1:]}. {more}".strip(),
+    )
+    made.set_defaults(run=run)
+    return made
+
+
+def _add_running(commands: Commands) -> None:
+    _command(
+        commands,
+        "up",
+        "run everything on this machine, until Ctrl-C",
+        "The first start makes the data folder, a master key, a registry and its"
+        " administrator, and prints the password once.",
+        lambda server, _: server.up(),
+    )
+    serve = _command(
+        commands,
+        "serve",
+        "serve one part in this process, as a fleet does",
+        "Any number of processes may serve each part, behind any balancer.",
+        lambda server, given: server.serve(given.role, _inherited(given)),
+    )
+    serve.add_argument(
+        "role",
+        choices=("registry", "console"),
+        help="registry: pushes and pulls; console: the console's and the operator's pages",
+    )
+    work = _command(
+        commands,
+        "work",
+        "do the background work in this process, as a fleet does",
+        "Collection, expiry and everything else that was promised to happen later.",
+        lambda server, given: server.work(_inherited(given)),
+    )
+    for child in (serve, work):
+        child.add_argument("--leash", type=int, help=argparse.SUPPRESS)
+        child.add_argument("--fd", type=_socket, action="append", default=[], help=argparse.SUPPRESS)
+
+
+def _add_keeping(commands: Commands) -> None:
+    _command(
+        commands,
+        "migrate",
+        "make the database's schema, or upgrade it",
+        "Processes of the release before go on serving the new schema.",
+        lambda server, _: server.migrate(),
+    )
+    fsck = _command(
+        commands,
+        "fsck",
+        "check that what the registries hold is whole, while they run",
+        "Rows are held against bytes, bytes against rows, and use against a recount."
+        " The status is 1 if anything is wrong.",
+        lambda server, given: server.fsck(given.registry, read_bytes=given.read, repair=given.repair),
+    )
+    fsck.add_argument("--registry", metavar="HOST", help="check this one only (default: all)")
+    fsck.add_argument("--read", action="store_true", help="read every byte and check its digest")
+    fsck.add_argument("--repair", action="store_true", help="put right what can be put right")
+    copy = _command(
+        commands,
+        "copy",
+        "copy everything to a folder, while it runs",
+        "The copy is of one moment, and starts elsewhere with MOORAGE_DATA set to it.",
+        lambda server, given: server.copy(given.folder),
+    )
+    copy.add_argument("folder", type=Path, metavar="DIR", help="an empty folder, or one to be made")
+    commands.add_parser("prepare").set_defaults(run=lambda server, _: server.prepare())
+
+
+def _add_registries(commands: Commands) -> None:
+    registry = commands.add_parser(
+        "registry", help="make and list registries", description="Make and list registries."
+    )
+    verbs = registry.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    create = _command(
+        verbs,
+        "create",
+        "make a further registry",
+        "It has users, keys, rows and bytes of its own. Its address and its"
+        " administrator's password are printed once.",
+        lambda server, given: server.create_registry(given.name),
+    )
+    create.add_argument("name", metavar="NAME", help="what people call it")
+    _command(
+        verbs,
+        "list",
+        "list the registries and their addresses",
+        "",
+        lambda server, _: server.list_registries(),
+    )
+
+
+def _add_asking(commands: Commands) -> None:
+    settings = _command(
+        commands,
+        "settings",
+        "list every setting, its default and what it does",
+        "",
+        lambda server, given: server.settings(markdown=given.markdown),
+    )
+    settings.add_argument("--markdown", action="store_true", help="write the reference page")
+    _command(commands, "version", "print the version", "", lambda server, _: server.version())
+
+
+def _inherited(given: argparse.Namespace) -> Inherited:
+    return Inherited(given.leash, tuple(given.fd))
+
+
+def _socket(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    return name, int(number)
+
+
+def say(text: str) -> None:
+    """Write *text* to the standard output, at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
