@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from moorage.db.errors import Broken, Vanished
 from moorage.db.statements import Statement, Unbindable, insert, one_of
 
 if TYPE_CHECKING:
@@ -23,14 +24,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-
-class Broken(Exception):  # noqa: N818 - it reads as a sentence where it is raised.
-    """A row broke a constraint of the schema: a bug, or a race that a caller may try again."""
-
-
-class Vanished(Exception):  # noqa: N818 - as above.
-    """The registry's rows are marked deleted, or are not there: nothing is written any more."""
 
 
 class Reader(Protocol):

@@ -48,8 +48,8 @@ class Unbindable(Exception):  # noqa: N818 - it reads as a sentence where it is 
 
 
 def is_bound(table: FromClause) -> bool:
-    """Tell whether *table* is one of a registry's: those say of what kind their rows are."""
-    return "kind" in table.info if isinstance(table, Table) else False
+    """Tell whether *table* is one of a registry's: ``registry_id`` is its first column."""
+    return isinstance(table, Table) and next(iter(table.columns.keys()), None) == COLUMN
 
 
 def conditions(source: FromClause) -> list[ColumnElement[bool]]:

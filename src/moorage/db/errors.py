@@ -1,0 +1,9 @@
+"""What a database says to those who use it, beside the problems that callers are shown."""
+
+
+class Broken(Exception):  # noqa: N818 - it reads as a sentence where it is raised.
+    """A row broke a constraint of the schema: a bug, or a race that a caller may try again."""
+
+
+class Vanished(Exception):  # noqa: N818 - as above.
+    """The registry is marked deleted, or has no row: nothing is written for it any more."""

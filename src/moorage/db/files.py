@@ -1,0 +1,109 @@
+"""SQLite files that several processes share: how they are opened, locked, closed and deleted.
+
+The interpreter's SQLite may be one that can lose pages when a commit resets the write-ahead log
+while another connection checkpoints (fixed in 3.51.3). So each write transaction, each checkpoint
+and each close, which may checkpoint, holds an exclusive ``flock`` on ``<file>.lock``.
+
+A live file is never opened but through SQLite: closing any other descriptor of it would drop the
+process's locks on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import sys
+from typing import TYPE_CHECKING
+
+from moorage.db.errors import Broken, Vanished
+from moorage.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VERSION = sqlite3.sqlite_version
+"""The interpreter's SQLite, for the log at start and for support."""
+
+DELETED = 0x4D4F4F52
+"""``user_version`` of a file whose registry is deleted: nothing is written to it any more."""
+
+BUSY_MS = 5_000
+_OTHERS = ("apsw", "pysqlite3", "sqlcipher3")
+_AWAY = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOMEM")
+
+
+def connect(path: Path, *, reads: bool) -> sqlite3.Connection:
+    """Open an existing file, or raise Unavailable.
+
+    A reading connection never checkpoints; it is opened in one thread and used in another.
+    """
+    others = [name for name in _OTHERS if name in sys.modules]
+    if others:
+        raise RuntimeError(f"two SQLite libraries in one process drop each other's locks: {others[0]} is loaded")
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            isolation_level=None,
+            timeout=BUSY_MS / 1000,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+    except sqlite3.Error as error:
+        raise translated(error) from error
+    connection.execute("PRAGMA cache_size = -512")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.create_function("from_hex", 1, bytes.fromhex, deterministic=True)
+    if reads:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA query_only = ON")
+    else:
+        connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the file's lock: one writer among all threads of all processes. Raises Vanished."""
+    try:
+        # A descriptor of its own each time, so that two threads of one process exclude each other too.
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        raise Vanished(f"{path} is gone, with its folder") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def close(path: Path, connection: sqlite3.Connection) -> None:
+    """Close a connection under the lock: the last one to close checkpoints."""
+    try:
+        with locked(path):
+            connection.close()
+    except Vanished:
+        connection.close()
+
+
+def wal_size(path: Path) -> int:
+    """Give the size of the write-ahead log, 0 when there is none."""
+    try:
+        return os.stat(f"{path}-wal").st_size
+    except FileNotFoundError:
+        return 0
+
+
+def translated(error: sqlite3.Error) -> Exception:
+    """Say what SQLite's error means to a caller."""
+    name = getattr(error, "sqlite_errorname", "")
+    if isinstance(error, sqlite3.IntegrityError):
+        return Broken(str(error))
+    if name.startswith("SQLITE_FULL"):
+        return Unavailable("the disk is full: free some space and try again", retry_after=30)
+    if name.startswith(_AWAY):
+        return Unavailable(f"the database cannot be used for the moment: {error}", retry_after=2)
+    return error
