@@ -85,6 +85,7 @@ class MemoryStore:
     def __init__(
         self, kept: dict[str, dict[str, Bytes]] | None = None, *, prefix: str = ""
     ) -> None:
+        self._prefix = prefix
         self._prefixes: dict[str, dict[str, Bytes]] = {} if kept is None else kept
         self._kept = self._prefixes.setdefault(prefix, {})
 
@@ -132,11 +133,9 @@ class MemoryStore:
         for at in range(start, min(end, len(found.data)), PIECE):
             yield bytes(found.data[at : min(at + PIECE, end)])
 
-    async def shortcut(
-        self, key: Key, *, filename: str | None = None, media_type: str | None = None
-    ) -> Path | str | None:
+    async def shortcut(self, key: Key) -> Path | str | None:
         """Know none."""
-        del key, filename, media_type
+        del key
         return None
 
     async def delete(self, key: Key) -> None:
@@ -159,7 +158,7 @@ class MemoryStore:
 
     def under(self, prefix: str) -> Self:
         """Share the dict of another prefix."""
-        return type(self)(self._prefixes, prefix=checked_prefix(prefix))
+        return type(self)(self._prefixes, prefix=f"{self._prefix}/{checked_prefix(prefix)}")
 
     async def close(self) -> None:
         """Hold nothing that must be let go."""

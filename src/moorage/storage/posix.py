@@ -104,6 +104,7 @@ class PosixStore:
         disk: Disk | None = None,
     ) -> None:
         self._root = root
+        self._prefix = prefix
         self._folder = root / prefix if prefix else root
         self._threads = threads or Threads()
         self._disk = disk or Disk()
@@ -146,11 +147,8 @@ class PosixStore:
         finally:
             os.close(descriptor)
 
-    async def shortcut(
-        self, key: Key, *, filename: str | None = None, media_type: str | None = None
-    ) -> Path | str | None:
+    async def shortcut(self, key: Key) -> Path | str | None:
         """Name the file."""
-        del filename, media_type
         return self._path(key)
 
     async def delete(self, key: Key) -> None:
@@ -175,8 +173,8 @@ class PosixStore:
 
     def under(self, prefix: str) -> Self:
         """Work in a folder of the root, with the same threads."""
-        checked_prefix(prefix)
-        return type(self)(self._root, prefix=prefix, threads=self._threads, disk=self._disk)
+        below = f"{self._prefix}/{checked_prefix(prefix)}".lstrip("/")
+        return type(self)(self._root, prefix=below, threads=self._threads, disk=self._disk)
 
     async def close(self) -> None:
         """End the threads, which stores under other prefixes share."""

@@ -14,7 +14,7 @@ Key = NewType("Key", str)
 """Where some bytes are kept: random, and never used twice."""
 
 KEY = re.compile(r"[a-z0-9]{3,64}")
-PREFIX = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
+PREFIX = re.compile(r"[a-z0-9][a-z0-9._-]{1,126}[a-z0-9]")
 
 
 def new_key() -> Key:
@@ -31,7 +31,10 @@ def checked_key(key: str) -> str:
 
 
 def checked_prefix(prefix: str) -> str:
-    """Give *prefix* back, or raise ValueError: it is one component and never climbs."""
+    """Give *prefix* back, or raise ValueError.
+
+    It is one component of three characters or more: those of two belong to the keys.
+    """
     if not PREFIX.fullmatch(prefix) or ".." in prefix:
         message = f"not a prefix of a store: {prefix!r}"
         raise ValueError(message)
@@ -119,8 +122,8 @@ class BlobStore(Protocol):
     async def commit(self, keys: Sequence[Key], into: Key) -> int:
         """Make the bytes of *keys*, joined, whole, durable and unchangeable under *into*.
 
-        Gives their size. With ``keys == [into]`` nothing is copied; otherwise *into* is a fresh
-        key, and the joined ones stay until they are deleted. Raises Missing, and may be repeated.
+        Gives their size, or raises Missing. With ``keys == [into]`` nothing is copied, and it may
+        be repeated; otherwise *into* is a fresh key, and the joined ones stay until deleted.
         """
         ...
 
@@ -132,12 +135,10 @@ class BlobStore(Protocol):
         """Give the bytes from *start* to before *end* in bounded pieces, or raise Missing."""
         ...
 
-    async def shortcut(
-        self, key: Key, *, filename: str | None = None, media_type: str | None = None
-    ) -> Path | str | None:
+    async def shortcut(self, key: Key) -> Path | str | None:
         """Name a local file to send, or an address the client may be sent to, or neither.
 
-        The address always answers as an attachment, of *media_type* if the store can say so.
+        The address answers for some minutes, as an attachment that no browser opens.
         """
         ...
 
@@ -158,7 +159,7 @@ class BlobStore(Protocol):
         ...
 
     def under(self, prefix: str) -> Self:
-        """Give the same store, seeing only the keys below *prefix*."""
+        """Give the same store, seeing only the keys below *prefix*, which is below its own."""
         ...
 
     async def close(self) -> None:

