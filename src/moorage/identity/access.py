@@ -1,0 +1,333 @@
+"""Who asks of one registry, and what they may: asked on every request, and nearly always remembered.
+
+What is remembered hangs on the database's access version: a change of any account, member or role is
+seen by the next request. A token limits its bearer further, and never adds: what it grants is cut down
+to what its account may at this moment.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlalchemy import and_, bindparam, or_, select
+
+from moorage.db import Statement
+from moorage.db.tables import member, project, user_group, user_group_member
+from moorage.identity import accounts, refresh, roles, scopes, tokens, users
+from moorage.identity.callers import ANONYMOUS, Caller
+from moorage.identity.roles import NOTHING, Permission
+from moorage.identity.scopes import Scope
+from moorage.identity.tokens import Grants, Tokens
+from moorage.oci.errors import NameInvalid, Unauthorized
+from moorage.oci.names import RepositoryName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from moorage.db import Database, Tx
+    from moorage.identity.accounts import Account, Grant
+    from moorage.identity.keys import MasterKey
+    from moorage.identity.passwords import Passwords
+    from moorage.identity.roles import OciAction, Permissions
+    from moorage.identity.tokens import Issued, Verified
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_REMEMBERED = 10_000
+_NO_SECRET = bytes(32)
+_WRONG = "unknown user or robot, or wrong password"
+
+_groups = select(user_group_member.c.group_id).join(
+    user_group, user_group.c.id == user_group_member.c.group_id
+)
+_ROLES = Statement(
+    select(project.c.id, project.c.public, member.c.role)
+    .select_from(project)
+    .outerjoin(
+        member,
+        and_(
+            member.c.project_id == project.c.id,
+            or_(
+                member.c.user_id == bindparam("user"),
+                member.c.group_id.in_(
+                    _groups.where(
+                        user_group_member.c.user_id == bindparam("user"),
+                        user_group.c.deleted_at.is_(None),
+                    )
+                ),
+            ),
+        ),
+    )
+    .where(project.c.name == bindparam("name"), project.c.deleted_at.is_(None))
+)
+
+
+class Verdict(Enum):
+    """The answer to a caller who asks for something."""
+
+    ALLOWED = "allowed"
+    SIGN_IN = "sign in"
+    """Nobody in particular may not: ask who it is."""
+    INSUFFICIENT_SCOPE = "insufficient scope"
+    """The caller may, and the token does not say so: ask for a better one."""
+    DENIED = "denied"
+    """The caller may not, whatever the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """Who asks, and what the token that they showed limits them to (None: no token, no limit)."""
+
+    caller: Caller
+    grants: Grants | None = None
+
+
+NOBODY: Final = Identified(ANONYMOUS)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was found out since the access rows last changed."""
+
+    version: int
+    subjects: dict[tuple[str, int], Account] = field(default_factory=dict)
+    names: dict[str, Account] = field(default_factory=dict)
+    permissions: dict[tuple[str, int, str], Permissions] = field(default_factory=dict)
+
+
+class Access:
+    """Everything about identity that the rest of the program asks of one registry."""
+
+    def __init__(
+        self,
+        db: Database,
+        registry: str,
+        master: MasterKey,
+        passwords: Passwords,
+        *,
+        token_life: int = tokens.LIFE,
+    ) -> None:
+        """Work on the rows of the registry whose lasting name (its uuid) is *registry*."""
+        self.db = db
+        self.tokens = Tokens(db, registry, master)
+        self.token_life = max(60, min(token_life, tokens.LONGEST_LIFE))
+        self._passwords = passwords
+        self._known = _Known(-1)
+
+    async def identify(self, authorization: str | None, *, address: str = "") -> Identified:
+        """Say who asks by the Authorization header, or raise Unauthorized (or TooManyRequests).
+
+        *address* is the client's, so that one client's wrong passwords hold up no other.
+        """
+        if authorization is None:
+            return NOBODY
+        scheme, _, rest = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            return await self._bearer(rest.strip())
+        if scheme.lower() == "basic":
+            name, password = _name_and_password(rest)
+            found = await self.sign_in(name, password, address=address)
+            return Identified(found.caller)
+        raise Unauthorized("this kind of Authorization is not known here; use a token or a password")
+
+    async def sign_in(self, name: str, password: str, *, address: str = "") -> Account:
+        """Give the account of this name and password, or raise Unauthorized: never saying which is wrong."""
+        found = await self._named(name)
+        if name.startswith(accounts.ROBOT_PREFIX):
+            right = _is_secret(found, password, self.db.now())
+        else:
+            hashed = found.password if found else None
+            right = await self._passwords.verify(password, hashed, lane=address or name)
+        if found is None or not right or not found.works(self.db.now()):
+            raise Unauthorized(_WRONG)
+        if found.password and self._passwords.outdated(found.password):
+            await users.rehash(self.db, found, await self._passwords.hash(password))
+        return found
+
+    async def refreshed(self, text: str) -> Account:
+        """Give the account that a refresh token stands for, or raise Unauthorized."""
+        return await refresh.account(self.db, text)
+
+    async def issue_refresh_token(self, caller: Caller, *, client: str) -> str:
+        """Make a refresh token for a caller who signed in."""
+
+        async def work(tx: Tx) -> str:
+            return await refresh.issue(tx, caller, client=client)
+
+        return await self.db.change(work)
+
+    async def issue(self, account: Account | None, asked: Iterable[Scope]) -> tuple[Issued, tuple[Scope, ...]]:
+        """Sign a token for what of *asked* the account may (None: nobody's), and tell what that is."""
+        caller = account.caller if account else ANONYMOUS
+        granted = [scopes.granted(scope, await self._allowed(caller, scope)) for scope in asked]
+        given = tuple(scope for scope in granted if scope is not None)
+        issued = await self.tokens.issue(
+            caller.subject,
+            account.valid_from if account else 0,
+            given,
+            life=self.token_life,
+            until=account.expires_at if account else None,
+        )
+        return issued, given
+
+    async def verdict(self, who: Identified, name: RepositoryName, *actions: OciAction) -> Verdict:
+        """Say whether *who* may do *actions* on the repository *name*, and if not, why."""
+        wanted = frozenset(actions)
+        if not wanted <= await self.actions(who.caller, name.project):
+            return Verdict.SIGN_IN if who.caller.is_anonymous else Verdict.DENIED
+        if who.grants is None or wanted <= who.grants.repositories.get(name.text, frozenset()):
+            return Verdict.ALLOWED
+        return Verdict.INSUFFICIENT_SCOPE
+
+    async def catalog_verdict(self, who: Identified) -> Verdict:
+        """Say whether *who* may list every repository."""
+        if not await self.may_in_system(who.caller, *roles.CATALOG):
+            return Verdict.SIGN_IN if who.caller.is_anonymous else Verdict.DENIED
+        allowed = who.grants is None or who.grants.catalog
+        return Verdict.ALLOWED if allowed else Verdict.INSUFFICIENT_SCOPE
+
+    async def actions(self, caller: Caller, project: str) -> frozenset[OciAction]:
+        """Say what *caller* may do on the wire with the repositories of *project*."""
+        return roles.oci_actions(await self.permissions(caller, project))
+
+    async def may(self, caller: Caller, project: str, resource: str, action: str) -> bool:
+        """Say whether *caller* may do *action* to a *resource* of *project*."""
+        return (resource, action) in await self.permissions(caller, project)
+
+    async def may_in_system(self, caller: Caller, resource: str, action: str) -> bool:
+        """Say whether *caller* may do *action* to a *resource* that is in no project."""
+        if caller.admin or caller.kind != "robot":
+            return caller.admin
+        found = await self._subject("robot", caller.id)
+        wanted = Permission(resource, action)
+        return (
+            found is not None
+            and found.project_id is None
+            and wanted in roles.ROBOT_SYSTEM
+            and any(grant.kind == "system" and grant.permission == wanted for grant in found.grants)
+        )
+
+    async def permissions(self, caller: Caller, project: str) -> Permissions:
+        """Give all that *caller* may in *project*; nothing where there is no such project.
+
+        An administrator may everything, also in a project that is not there yet.
+        """
+        if caller.admin:
+            return roles.EVERYTHING
+        known = self._current()
+        key = (caller.kind, caller.id, project)
+        found = known.permissions.get(key)
+        if found is None:
+            found = await self._find_permissions(caller, project)
+            if found:
+                _remember(known.permissions, key, found)
+        return found
+
+    async def _find_permissions(self, caller: Caller, name: str) -> Permissions:
+        asked_for = caller.id if caller.kind == "user" else 0
+        rows = await self.db.all(_ROLES, name=name, user=asked_for)
+        if not rows:
+            return NOTHING
+        everybody = roles.PUBLIC if rows[0].public else NOTHING
+        if caller.kind == "user":
+            return everybody | roles.together(row.role for row in rows if row.role is not None)
+        robot = await self._subject("robot", caller.id) if caller.kind == "robot" else None
+        if robot is None or robot.project_id not in (None, rows[0].id):
+            return everybody
+        return everybody | _given(robot.grants, name)
+
+    async def _bearer(self, text: str) -> Identified:
+        verified = await self.tokens.verify(text)
+        if verified.kind == "anonymous":
+            return Identified(ANONYMOUS, verified.grants)
+        found = await self._subject(verified.kind, verified.number)
+        if found is None or not _still_good(found, verified, self.db.now()):
+            raise Unauthorized("the token is void since its account changed; sign in again")
+        return Identified(found.caller, verified.grants)
+
+    async def _allowed(self, caller: Caller, scope: Scope) -> frozenset[str]:
+        """Give all the actions that *caller* may on what *scope* names."""
+        if scope.type == scopes.REGISTRY:
+            may = await self.may_in_system(caller, *roles.CATALOG)
+            return frozenset({scopes.EVERY}) if may else frozenset()
+        try:
+            name = RepositoryName.parse(scope.name)
+        except NameInvalid:
+            return frozenset()
+        return frozenset(await self.actions(caller, name.project))
+
+    async def _subject(self, kind: str, number: int) -> Account | None:
+        known = self._current()
+        found = known.subjects.get((kind, number))
+        if found is None:
+            found = await accounts.by_subject(self.db, kind, number)
+            if found is not None:
+                _remember(known.subjects, (kind, number), found)
+        return found
+
+    async def _named(self, name: str) -> Account | None:
+        known = self._current()
+        found = known.names.get(name)
+        if found is None:
+            found = await accounts.by_name(self.db, name)
+            if found is not None:
+                _remember(known.names, name, found)
+        return found
+
+    def _current(self) -> _Known:
+        """Give what is known, and forget it first if any access row changed.
+
+        What is read after this is put into the same object, so an answer from before a change is
+        never taken for one from after it.
+        """
+        version = self.db.access_version()
+        if self._known.version != version:
+            self._known = _Known(version)
+        return self._known
+
+
+def _remember(into: dict[K, V], key: K, value: V) -> None:
+    if len(into) >= _REMEMBERED:
+        del into[next(iter(into))]
+    into[key] = value
+
+
+def _name_and_password(text: str) -> tuple[str, str]:
+    try:
+        raw = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise Unauthorized("the Authorization header is malformed") from None
+    try:
+        name, colon, password = raw.decode().partition(":")
+    except UnicodeDecodeError:
+        name, colon, password = raw.decode("latin-1").partition(":")
+    if not colon or "\0" in name:
+        raise Unauthorized("the Authorization header is malformed")
+    return name, password
+
+
+def _is_secret(robot: Account | None, given: str, now: int) -> bool:
+    """Compare *given* with a robot's secrets in constant time, and as long when there is no robot."""
+    hashed = hashlib.sha256(given.encode("utf-8", "surrogatepass")).digest()
+    secret = robot.secret if robot else _NO_SECRET
+    old = robot.old_secret if robot and now < robot.old_until else None
+    is_new = hmac.compare_digest(hashed, secret)
+    is_old = hmac.compare_digest(hashed, old or _NO_SECRET)
+    return robot is not None and (is_new or is_old)
+
+
+def _still_good(found: Account, verified: Verified, now: int) -> bool:
+    return found.valid_from == verified.epoch and found.works(now)
+
+
+def _given(grants: Iterable[Grant], project: str) -> Permissions:
+    """Add up what a robot was given for *project*, as far as robots may be given it at all."""
+    given = (one.permission for one in grants if one.kind == "project" and one.namespace in ("*", project))
+    return frozenset(given) & roles.ROBOT_PROJECT

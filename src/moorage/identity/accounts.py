@@ -1,0 +1,109 @@
+"""The accounts of a registry as they are this moment: users and robots, found by name or number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import bindparam, select
+
+from moorage.db import Statement
+from moorage.db.tables import robot, robot_permission, user
+from moorage.identity.callers import Caller
+from moorage.identity.roles import Permission
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from moorage.db import Reader
+
+ROBOT_PREFIX: Final = "robot$"
+
+_USER = select(user.c.id, user.c.name, user.c.password, user.c.admin, user.c.disabled, user.c.valid_from)
+_USER_NAMED = Statement(_USER.where(user.c.name == bindparam("name"), user.c.deleted_at.is_(None)))
+_USER_NUMBERED = Statement(_USER.where(user.c.id == bindparam("number"), user.c.deleted_at.is_(None)))
+_ROBOT = select(
+    robot.c.id, robot.c.name, robot.c.project_id, robot.c.secret, robot.c.old_secret, robot.c.old_until,
+    robot.c.disabled, robot.c.expires_at, robot.c.valid_from,
+)  # fmt: skip
+_ROBOT_NAMED = Statement(_ROBOT.where(robot.c.name == bindparam("name"), robot.c.deleted_at.is_(None)))
+_ROBOT_NUMBERED = Statement(
+    _ROBOT.where(robot.c.id == bindparam("number"), robot.c.deleted_at.is_(None))
+)
+_ROBOT_MAY = Statement(
+    select(
+        robot_permission.c.kind,
+        robot_permission.c.namespace,
+        robot_permission.c.resource,
+        robot_permission.c.action,
+    ).where(robot_permission.c.robot_id == bindparam("number"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a robot was given: a permission in one project, in all (``*``), or in the system (``/``)."""
+
+    kind: str
+    namespace: str
+    permission: Permission
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody whom the registry knows, and what it takes to believe that it is them."""
+
+    caller: Caller
+    valid_from: int
+    disabled: bool
+    password: str | None = field(default=None, repr=False)
+    secret: bytes = field(default=b"", repr=False)
+    old_secret: bytes | None = field(default=None, repr=False)
+    old_until: int = 0
+    expires_at: int | None = None
+    project_id: int | None = None
+    grants: tuple[Grant, ...] = ()
+
+    def works(self, now: int) -> bool:
+        """Say whether the account may be used at all."""
+        return not self.disabled and (self.expires_at is None or now < self.expires_at)
+
+
+async def by_name(db: Reader, name: str) -> Account | None:
+    """Find the account that signs in as *name*, a user's or ``robot$…``."""
+    if name.startswith(ROBOT_PREFIX):
+        return await _robot(db, await db.one(_ROBOT_NAMED, name=name.removeprefix(ROBOT_PREFIX)))
+    return _user(await db.one(_USER_NAMED, name=name))
+
+
+async def by_subject(db: Reader, kind: str, number: int) -> Account | None:
+    """Find an account by its caller's kind and id."""
+    if kind == "robot":
+        return await _robot(db, await db.one(_ROBOT_NUMBERED, number=number))
+    return _user(await db.one(_USER_NUMBERED, number=number))
+
+
+def _user(row: Any | None) -> Account | None:
+    if row is None:
+        return None
+    caller = Caller("user", row.id, row.name, bool(row.admin))
+    return Account(caller, row.valid_from, bool(row.disabled), row.password)
+
+
+async def _robot(db: Reader, row: Any | None) -> Account | None:
+    if row is None:
+        return None
+    given = await db.all(_ROBOT_MAY, number=row.id)
+    return Account(
+        Caller("robot", row.id, ROBOT_PREFIX + row.name),
+        row.valid_from,
+        bool(row.disabled),
+        secret=row.secret,
+        old_secret=row.old_secret,
+        old_until=row.old_until or 0,
+        expires_at=row.expires_at,
+        project_id=row.project_id,
+        grants=tuple(
+            Grant(one.kind, one.namespace, Permission(one.resource, one.action)) for one in given
+        ),
+    )

@@ -1,0 +1,195 @@
+"""The master key, which wraps whatever secret a database has to keep in a form that can be undone.
+
+A wrapped secret is AES-256-GCM under the master key, bound to the registry that it is of and to what
+it is for, so a row that is copied elsewhere opens nothing. Each names the master key that it needs.
+
+The key stands in the environment or in a file of mode 0600, as 64 hexadecimal digits (or in base64):
+the first is the one that wraps, any further ones still open what they wrapped. To rotate: put a new
+one first (`add_new`), wrap everything anew (`rewrap_signing_keys`), forget the others (`forget_old`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import bindparam, select, update
+
+from moorage.db import Statement
+from moorage.db.tables import signing_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from moorage.db import Database, Tx
+
+LENGTH: Final = 32
+_NONCE = 12
+_OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
+
+SIGNING: Final = "signing key"
+
+_ALL_KEYS = Statement(select(signing_key.c.id, signing_key.c.wrapped, signing_key.c.master))
+_REWRAP = Statement(
+    update(signing_key)
+    .where(signing_key.c.id == bindparam("kid"))
+    .values(wrapped=bindparam("new_wrapped"), master=bindparam("new_master"))
+)
+
+
+class MasterKeyWrong(ValueError):  # noqa: N818 - it reads as a sentence where it is raised.
+    """The master key is not one, may be read by others, or is not the one that wrapped a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """The key that wraps, first, and older ones that still unwrap."""
+
+    keys: tuple[bytes, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read one or more keys, apart by spaces, commas or lines, or raise MasterKeyWrong."""
+        keys = tuple(_key(word) for word in text.replace(",", " ").split())
+        if not keys:
+            raise MasterKeyWrong("there is no master key: give 32 random bytes, in hexadecimal")
+        return cls(keys)
+
+    @classmethod
+    def open(cls, text: str, path: Path) -> Self:
+        """Read the key from *text*, or from the file at *path*, which is made when it is not there."""
+        if text:
+            return cls.parse(text)
+        if not path.exists():
+            _make(path)
+        return cls.parse(_read(path))
+
+    @classmethod
+    def new(cls) -> Self:
+        """Make a key up."""
+        return cls((os.urandom(LENGTH),))
+
+    def __repr__(self) -> str:
+        """Show which keys these are, and nothing of them."""
+        return f"MasterKey({', '.join(map(_name, self.keys))})"
+
+    @property
+    def name(self) -> str:
+        """Give the name of the key that wraps."""
+        return _name(self.keys[0])
+
+    def wrap(self, secret: bytes, *, registry: str, purpose: str) -> bytes:
+        """Encrypt *secret* for one registry and one purpose; *name* says under which key."""
+        nonce = os.urandom(_NONCE)
+        return nonce + AESGCM(self.keys[0]).encrypt(nonce, secret, _bond(registry, purpose))
+
+    def unwrap(self, wrapped: bytes, *, name: str, registry: str, purpose: str) -> bytes:
+        """Decrypt what the key *name* wrapped for this registry and purpose, or raise MasterKeyWrong."""
+        key = next((key for key in self.keys if _name(key) == name), None)
+        if key is None:
+            raise MasterKeyWrong(f"a {purpose} was wrapped by the master key {name}, not {self!r}")
+        try:
+            bond = _bond(registry, purpose)
+            return AESGCM(key).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], bond)
+        except InvalidTag:
+            raise MasterKeyWrong(f"a {purpose} of {registry} does not open: changed?") from None
+
+
+def add_new(path: Path) -> MasterKey:
+    """Put a new key before those in the file at *path*: it wraps from now on."""
+    old = MasterKey.parse(_read(path))
+    return _replace(path, MasterKey((os.urandom(LENGTH), *old.keys)))
+
+
+def forget_old(path: Path) -> MasterKey:
+    """Keep only the first key of the file at *path*, once everything is wrapped by it."""
+    return _replace(path, MasterKey(MasterKey.parse(_read(path)).keys[:1]))
+
+
+async def rewrap_signing_keys(db: Database, registry: str, master: MasterKey) -> int:
+    """Wrap a registry's signing keys by today's master key, and tell how many were not."""
+
+    async def work(tx: Tx) -> int:
+        old = [row for row in await tx.all(_ALL_KEYS) if row.master != master.name]
+        for row in old:
+            purpose = signing_purpose(row.id)
+            secret = master.unwrap(row.wrapped, name=row.master, registry=registry, purpose=purpose)
+            wrapped = master.wrap(secret, registry=registry, purpose=purpose)
+            await tx.run(_REWRAP, kid=row.id, new_wrapped=wrapped, new_master=master.name)
+        return len(old)
+
+    return await db.change(work)
+
+
+def signing_purpose(kid: str) -> str:
+    """Say what a signing key is wrapped for."""
+    return f"{SIGNING} {kid}"
+
+
+def _key(word: str) -> bytes:
+    try:
+        key = bytes.fromhex(word) if len(word) == 2 * LENGTH else base64.b64decode(word, validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if len(key) != LENGTH:
+        raise MasterKeyWrong("a master key is 32 bytes: 64 hexadecimal digits, or 44 of base64")
+    return key
+
+
+def _name(key: bytes) -> str:
+    return hashlib.sha256(b"moorage master key\0" + key).hexdigest()[:16]
+
+
+def _bond(registry: str, purpose: str) -> bytes:
+    return f"moorage\0{registry}\0{purpose}".encode()
+
+
+def _read(path: Path) -> str:
+    with path.open(encoding="ascii", errors="replace") as file:
+        if os.fstat(file.fileno()).st_mode & _OTHERS_MAY:
+            raise MasterKeyWrong(f"others may read {path}: chmod 600 it, and think of a new key")
+        return file.read()
+
+
+def _make(path: Path) -> None:
+    """Write a new key where none is; of several processes that start at once, one's stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = _draft(path, MasterKey.new())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    _sync_folder(path.parent)
+
+
+def _replace(path: Path, master: MasterKey) -> MasterKey:
+    _draft(path, master).replace(path)
+    _sync_folder(path.parent)
+    return master
+
+
+def _draft(path: Path, master: MasterKey) -> Path:
+    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.writelines(f"{key.hex()}\n" for key in master.keys)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,163 @@
+"""Passwords: kept as argon2id hashes, and checked without ever holding up the event loop.
+
+A check costs 23 ms and 19 MiB on purpose, so checks wait in lanes, one for each address that asks:
+a flood fills its own lane and no other. A wrong password's answer is put off, longer each time; a
+right one's never is, so nobody can lock somebody else out. What was found about a hash and a
+password stays true for ever: it is remembered under a keyed digest, and the password is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from moorage.oci.errors import TooManyRequests
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+LONGEST: Final = 1024
+"""No password is longer (in bytes); longer ones are wrong without a look."""
+
+_OWASP = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
+_FACTS = 10_000
+_LANES = 10_000
+_IN_A_LANE = 16
+_IN_ALL = 256
+_FREE_FAILURES = 3
+_FIRST_DELAY = 0.25
+_LONGEST_DELAY = 2.0
+_FORGIVEN_AFTER = 60.0
+
+
+class Passwords:
+    """Hashes and checks passwords; one for a whole process."""
+
+    def __init__(
+        self,
+        *,
+        threads: int = 2,
+        hasher: PasswordHasher = _OWASP,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start no more than *threads* threads, and only when there is something to check."""
+        self._hasher = hasher
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
+        self._secret = os.urandom(32)
+        self._facts: OrderedDict[bytes, bool] = OrderedDict()
+        self._asked: dict[bytes, asyncio.Future[bool]] = {}
+        self._lanes = _Lanes(pause, clock)
+        # Checked when there is no such user, so that the answer takes as long.
+        self._nobody = hasher.hash(os.urandom(16).hex())
+
+    async def hash(self, password: str) -> str:
+        """Hash *password*; the text names the scheme and its parameters."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._hasher.hash, password)
+
+    def outdated(self, hashed: str) -> bool:
+        """Say whether *hashed* was made with other parameters than today's."""
+        return self._hasher.check_needs_rehash(hashed)
+
+    async def verify(self, password: str, hashed: str | None, *, lane: str) -> bool:
+        """Say whether *password* is the one *hashed*; None, for no such user, is as much work.
+
+        Raises TooManyRequests when too many checks of the same *lane*, or of all, are waiting.
+        """
+        kept = hashed or self._nobody
+        if len(password) > LONGEST:
+            password, kept = "", self._nobody
+        fact = self._fact(kept, password)
+        right = self._facts.get(fact)
+        if right and hashed:
+            return True
+        with self._lanes.enter(lane):
+            if right is None:
+                right = await self._find_out(fact, kept, password)
+            if not right or not hashed:
+                await self._lanes.put_off(lane)
+                return False
+        return True
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _fact(self, hashed: str, password: str) -> bytes:
+        text = f"{hashed}\0{password}".encode("utf-8", "surrogatepass")
+        return hmac.digest(self._secret, text, "sha256")
+
+    async def _find_out(self, fact: bytes, hashed: str, password: str) -> bool:
+        """Check in a thread; whoever asks the same meanwhile waits for the same answer."""
+        asked = self._asked.get(fact)
+        if asked is None:
+            loop = asyncio.get_running_loop()
+            asked = loop.run_in_executor(self._pool, self._check, hashed, password)
+            self._asked[fact] = asked
+            asked.add_done_callback(lambda done: self._remember(fact, done))
+        return await asyncio.shield(asked)
+
+    def _check(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(hashed, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _remember(self, fact: bytes, done: asyncio.Future[bool]) -> None:
+        del self._asked[fact]
+        if done.cancelled() or done.exception():
+            return
+        self._facts[fact] = done.result()
+        if len(self._facts) > _FACTS:
+            self._facts.popitem(last=False)
+
+
+class _Lanes:
+    """How many checks wait, and how often each lane failed of late."""
+
+    def __init__(
+        self, pause: Callable[[float], Awaitable[None]], clock: Callable[[], float]
+    ) -> None:
+        self._pause = pause
+        self._clock = clock
+        self._inside: dict[str, int] = {}
+        self._all = 0
+        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    @contextmanager
+    def enter(self, lane: str) -> Iterator[None]:
+        """Take a place in *lane*, or raise TooManyRequests."""
+        inside = self._inside.get(lane, 0)
+        if inside >= _IN_A_LANE or self._all >= _IN_ALL:
+            raise TooManyRequests("too many sign-ins at once; try again in a moment", retry_after=2)
+        self._inside[lane] = inside + 1
+        self._all += 1
+        try:
+            yield
+        finally:
+            self._all -= 1
+            self._inside[lane] -= 1
+            if not self._inside[lane]:
+                del self._inside[lane]
+
+    async def put_off(self, lane: str) -> None:
+        """Count a failure, and wait before it is told; the more there were, the longer."""
+        now = self._clock()
+        count, last = self._failures.pop(lane, (0, now))
+        count = 1 if now - last > _FORGIVEN_AFTER else count + 1
+        self._failures[lane] = count, now
+        if len(self._failures) > _LANES:
+            self._failures.popitem(last=False)
+        if count > _FREE_FAILURES:
+            doubled = min(count - _FREE_FAILURES - 1, 8)
+            await self._pause(min(_FIRST_DELAY * 2**doubled, _LONGEST_DELAY))

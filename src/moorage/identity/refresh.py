@@ -1,0 +1,112 @@
+"""Refresh tokens: what ``docker login`` keeps instead of a password.
+
+256 random bits, of which only the hash is kept. One lives for 90 days after its last use, and ends at
+once with whatever voids its account's tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import bindparam, delete, or_, select, update
+
+from moorage.db import Statement, insert
+from moorage.db.tables import refresh_token
+from moorage.identity import accounts
+from moorage.oci.errors import Unauthorized
+
+if TYPE_CHECKING:
+    from moorage.db import Database, Tx
+    from moorage.identity.accounts import Account
+    from moorage.identity.callers import Caller
+
+LIFE: Final = 90 * 24 * 3600 * 1_000_000
+MOST: Final = 1000
+"""An account has no more refresh tokens than this: the one that was not used for longest goes first."""
+_MARKED_USED_AFTER: Final = 3600 * 1_000_000
+_LONGEST = 256
+
+_ADD = Statement(
+    insert(refresh_token).values(
+        hash=bindparam("hash"),
+        caller_kind=bindparam("kind"),
+        caller_id=bindparam("number"),
+        client=bindparam("client"),
+        created_at=bindparam("now"),
+        expires_at=bindparam("until"),
+    )
+)
+_OF_CALLER = (
+    refresh_token.c.caller_kind == bindparam("kind"),
+    refresh_token.c.caller_id == bindparam("number"),
+)
+_OLDEST_KEPT = Statement(
+    select(refresh_token.c.expires_at)
+    .where(*_OF_CALLER)
+    .order_by(refresh_token.c.expires_at.desc())
+    .limit(1)
+    .offset(MOST - 1)
+)
+_DROP = Statement(
+    delete(refresh_token).where(
+        *_OF_CALLER,
+        or_(
+            refresh_token.c.expires_at <= bindparam("now"),
+            refresh_token.c.expires_at <= bindparam("oldest"),
+        ),
+    )
+)
+_FIND = Statement(
+    select(
+        refresh_token.c.caller_kind,
+        refresh_token.c.caller_id,
+        refresh_token.c.created_at,
+        refresh_token.c.expires_at,
+    ).where(refresh_token.c.hash == bindparam("hash"), refresh_token.c.revoked_at.is_(None))
+)
+_USED = Statement(
+    update(refresh_token)
+    .where(refresh_token.c.hash == bindparam("key"))
+    .values(last_used_at=bindparam("now"), expires_at=bindparam("until"))
+)
+_REVOKE = Statement(
+    update(refresh_token)
+    .where(refresh_token.c.hash == bindparam("key"), refresh_token.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("now"))
+)
+
+
+async def issue(tx: Tx, caller: Caller, *, client: str) -> str:
+    """Make a refresh token for *caller*; *client* is the name of the program that asked."""
+    text = secrets.token_urlsafe(32)
+    mine = {"kind": caller.kind, "number": caller.id}
+    oldest = await tx.one(_OLDEST_KEPT, **mine)
+    await tx.run(_DROP, **mine, now=tx.at, oldest=oldest.expires_at if oldest else 0)
+    await tx.run(_ADD, **mine, hash=_hash(text), client=client[:64], now=tx.at, until=tx.at + LIFE)
+    return text
+
+
+async def account(db: Database, text: str) -> Account:
+    """Give the account that *text* stands for, or raise Unauthorized."""
+    now = db.now()
+    row = await db.one(_FIND, hash=_hash(text)) if len(text) <= _LONGEST else None
+    found = await accounts.by_subject(db, row.caller_kind, row.caller_id) if row else None
+    if row is None or found is None or now >= row.expires_at:
+        raise Unauthorized("the refresh token is unknown or has expired; sign in again")
+    # Stamps of one registry rise, so whatever voids tokens is younger than those it voids.
+    if row.created_at <= found.valid_from or not found.works(now):
+        raise Unauthorized("the refresh token is void since its account changed; sign in again")
+    if row.expires_at - LIFE < now - _MARKED_USED_AFTER:
+        await db.write(_USED, key=_hash(text), now=now, until=now + LIFE)
+    return found
+
+
+async def revoke(tx: Tx, text: str) -> bool:
+    """End a refresh token, and tell whether there was one."""
+    return await tx.run(_REVOKE, key=_hash(text), now=tx.at) > 0
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,228 @@
+"""Accounts for machines: ``robot$name`` for a whole registry, ``robot$project+name`` for one project.
+
+A robot's secret is 256 random bits that are shown once; only their SHA-256 is kept, which is enough
+for what nobody can guess and costs nothing to check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy import bindparam, delete, select, update
+
+from moorage.db import Statement, insert
+from moorage.db.tables import robot, robot_permission
+from moorage.errors import Problem
+from moorage.identity import roles
+from moorage.identity.accounts import ROBOT_PREFIX, Grant
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from moorage.db import Tx
+    from moorage.identity.callers import Caller
+
+FOR_EVER: Final = -1
+EVERY_PROJECT: Final = "*"
+SYSTEM: Final = "/"
+LONGEST_NAME: Final = 255
+LONGEST_DURATION: Final = 36_500
+_DAY = 24 * 3600 * 1_000_000
+_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+
+_FIND = Statement(
+    select(robot.c.id).where(robot.c.name == bindparam("name"), robot.c.deleted_at.is_(None))
+)
+_ADD = Statement(
+    insert(robot)
+    .values(
+        project_id=bindparam("project"),
+        name=bindparam("name"),
+        description=bindparam("description"),
+        secret=bindparam("secret"),
+        duration=bindparam("duration"),
+        expires_at=bindparam("expires_at"),
+        creator_kind=bindparam("creator_kind"),
+        creator_id=bindparam("creator_id"),
+        valid_from=bindparam("now"),
+        created_at=bindparam("now"),
+    )
+    .returning(robot.c.id)
+)
+_GIVE = Statement(
+    insert(robot_permission).values(
+        robot_id=bindparam("robot"),
+        kind=bindparam("kind"),
+        namespace=bindparam("namespace"),
+        resource=bindparam("resource"),
+        action=bindparam("action"),
+    )
+)
+_TAKE_ALL = Statement(delete(robot_permission).where(robot_permission.c.robot_id == bindparam("robot")))
+_HERE = (robot.c.id == bindparam("number"), robot.c.deleted_at.is_(None))
+_STAMPS = {"valid_from": bindparam("now"), "updated_at": bindparam("now")}
+_DISABLED = Statement(update(robot).where(*_HERE).values(disabled=bindparam("yes"), **_STAMPS))
+_SECRET = Statement(
+    update(robot).where(*_HERE).values(secret=bindparam("hashed"), old_secret=None, old_until=None, **_STAMPS)
+)
+_SECRET_BESIDE_OLD = Statement(
+    update(robot)
+    .where(*_HERE)
+    .values(
+        old_secret=robot.c.secret,
+        secret=bindparam("hashed"),
+        old_until=bindparam("until"),
+        updated_at=bindparam("now"),
+    )
+)
+_DELETE = Statement(
+    update(robot).where(*_HERE).values(deleted_at=bindparam("now"), disabled=1, valid_from=bindparam("now"))
+)
+_LIVES = Statement(select(robot.c.project_id, robot.c.name).where(*_HERE))
+
+
+class RobotInvalid(Problem):
+    """The robot breaks a rule."""
+
+    code, status, summary = "BAD_REQUEST", 400, "not a robot that can be made"
+
+
+class RobotExists(Problem):
+    """There is a robot of this name."""
+
+    code, status, summary = "CONFLICT", 409, "there is a robot of this name"
+
+
+class RobotUnknown(Problem):
+    """There is no such robot."""
+
+    code, status, summary = "NOT_FOUND", 404, "there is no such robot"
+
+
+class Owner(NamedTuple):
+    """The project that a robot is of."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewRobot:
+    """A robot just made, and its secret, which is shown this once."""
+
+    id: int
+    name: str
+    secret: str = field(repr=False)
+    expires_at: int | None
+
+
+def new_secret() -> str:
+    """Make up 256 bits as text that has what passwords must have: both cases, and a digit."""
+    while True:
+        text = secrets.token_urlsafe(32)
+        if re.search("[A-Z]", text) and re.search("[a-z]", text) and re.search("[0-9]", text):
+            return text
+
+
+async def create(
+    tx: Tx,
+    *,
+    name: str,
+    owner: Owner | None,
+    grants: Collection[Grant],
+    creator: Caller,
+    days: int = FOR_EVER,
+    description: str = "",
+) -> NewRobot:
+    """Make a robot of a project, or of the whole registry without an *owner*."""
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise RobotInvalid("a robot's name is lower-case letters and digits, joined by one of . _ -", name=name[:LONGEST_NAME])
+    if days != FOR_EVER and not 1 <= days <= LONGEST_DURATION:
+        raise RobotInvalid(f"a robot lives 1 to {LONGEST_DURATION} days, or -1 for ever", duration=days)
+    _check(grants, owner)
+    full = f"{owner.name}+{name}" if owner else name
+    if await tx.one(_FIND, name=full) is not None:
+        raise RobotExists(name=ROBOT_PREFIX + full)
+    secret = new_secret()
+    until = None if days == FOR_EVER else tx.at + days * _DAY
+    row = await tx.one(
+        _ADD, project=owner.id if owner else None, name=full, description=description,
+        secret=_hash(secret), duration=days, expires_at=until, creator_kind=creator.kind,
+        creator_id=creator.id, now=tx.at,
+    )  # fmt: skip
+    assert row is not None
+    await _give(tx, row.id, grants)
+    return NewRobot(int(row.id), ROBOT_PREFIX + full, secret, until)
+
+
+async def set_grants(tx: Tx, number: int, grants: Collection[Grant]) -> None:
+    """Replace all that a robot was given."""
+    row = await tx.one(_LIVES, number=number)
+    if row is None:
+        raise RobotUnknown(robot=number)
+    owner = Owner(row.project_id, row.name.partition("+")[0]) if row.project_id is not None else None
+    _check(grants, owner)
+    await tx.run(_TAKE_ALL, robot=number)
+    await _give(tx, number, grants)
+
+
+async def set_disabled(tx: Tx, number: int, *, disabled: bool) -> None:
+    """Keep a robot out, or let it in again; its tokens are void either way."""
+    await _change(tx, _DISABLED, number, yes=int(disabled))
+
+
+async def refresh_secret(tx: Tx, number: int, *, keep_old: int = 0) -> str:
+    """Give a robot a new secret, and return it; the old one is good for *keep_old* seconds more.
+
+    Without a while for the old one, every token of the robot is void at once.
+    """
+    secret = new_secret()
+    if keep_old > 0:
+        until = tx.at + keep_old * 1_000_000
+        await _change(tx, _SECRET_BESIDE_OLD, number, hashed=_hash(secret), until=until)
+    else:
+        await _change(tx, _SECRET, number, hashed=_hash(secret))
+    return secret
+
+
+async def remove(tx: Tx, number: int) -> None:
+    """Delete a robot. The number is never given again."""
+    await _change(tx, _DELETE, number)
+    await tx.run(_TAKE_ALL, robot=number)
+
+
+async def _change(tx: Tx, statement: Statement, number: int, **values: object) -> None:
+    if not await tx.run(statement, number=number, now=tx.at, **values):
+        raise RobotUnknown(robot=number)
+    await tx.touch_access()
+
+
+async def _give(tx: Tx, number: int, grants: Collection[Grant]) -> None:
+    rows = {
+        (grant.kind, grant.namespace, grant.permission.resource, grant.permission.action)
+        for grant in grants
+    }
+    names = ("kind", "namespace", "resource", "action")
+    await tx.many(_GIVE, [{"robot": number, **dict(zip(names, row, strict=True))} for row in sorted(rows)])
+    await tx.touch_access()
+
+
+def _check(grants: Collection[Grant], owner: Owner | None) -> None:
+    if not grants:
+        raise RobotInvalid("a robot that may nothing is of no use: give it a permission")
+    for grant in grants:
+        catalogue = roles.ROBOT_SYSTEM if grant.kind == "system" else roles.ROBOT_PROJECT
+        if grant.kind not in {"system", "project"} or grant.permission not in catalogue:
+            raise RobotInvalid(f"robots cannot be given {grant.permission} for a {grant.kind}")
+        if (grant.kind == "system") != (grant.namespace == SYSTEM):
+            raise RobotInvalid('the namespace of system permissions, and only theirs, is "/"')
+        if owner is not None and (grant.kind, grant.namespace) != ("project", owner.name):
+            raise RobotInvalid(f"a robot of the project {owner.name} is given permissions in it alone")
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,202 @@
+"""People who sign in: made, changed, disabled and deleted, each time voiding what must be void."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import bindparam, delete, func, select, update
+
+from moorage.db import Statement, insert
+from moorage.db.tables import member, user, user_group_member
+from moorage.errors import Problem
+
+if TYPE_CHECKING:
+    from moorage.db import Database, Tx
+    from moorage.identity.accounts import Account
+
+SHORTEST_PASSWORD: Final = 8
+LONGEST_PASSWORD: Final = 128
+LONGEST_NAME: Final = 255
+
+_FORBIDDEN = re.compile(r'[\x00-\x20\x7f,"~#%$:/\\]')
+_KINDS = (re.compile("[A-Z]"), re.compile("[a-z]"), re.compile("[0-9]"))
+
+_HERE = (user.c.id == bindparam("number"), user.c.deleted_at.is_(None))
+_FIND = Statement(select(user.c.id).where(user.c.name == bindparam("name"), user.c.deleted_at.is_(None)))
+_ADD = Statement(
+    insert(user)
+    .values(
+        name=bindparam("name"),
+        email=bindparam("email"),
+        realname=bindparam("realname"),
+        comment=bindparam("comment"),
+        password=bindparam("password"),
+        admin=bindparam("admin"),
+        disabled=0,
+        valid_from=bindparam("now"),
+        created_at=bindparam("now"),
+    )
+    .returning(user.c.id)
+)
+_STAMPS = {"valid_from": bindparam("now"), "updated_at": bindparam("now")}
+_PASSWORD = Statement(update(user).where(*_HERE).values(password=bindparam("hashed"), **_STAMPS))
+_DISABLED = Statement(update(user).where(*_HERE).values(disabled=bindparam("yes"), **_STAMPS))
+_ADMIN = Statement(update(user).where(*_HERE).values(admin=bindparam("yes"), updated_at=bindparam("now")))
+_VOID = Statement(update(user).where(*_HERE).values(**_STAMPS))
+_DELETE = Statement(
+    update(user)
+    .where(*_HERE)
+    .values(deleted_at=bindparam("now"), password=None, admin=0, disabled=1, valid_from=bindparam("now"))
+)
+_LEAVE_PROJECTS = Statement(delete(member).where(member.c.user_id == bindparam("number")))
+_LEAVE_GROUPS = Statement(
+    delete(user_group_member).where(user_group_member.c.user_id == bindparam("number"))
+)
+_REHASH = Statement(
+    update(user)
+    .where(user.c.id == bindparam("number"), user.c.password == bindparam("old"))
+    .values(password=bindparam("hashed"))
+)
+_OTHER_ADMINS = Statement(
+    select(func.count().label("count")).where(
+        user.c.admin == 1,
+        user.c.disabled == 0,
+        user.c.deleted_at.is_(None),
+        user.c.id != bindparam("number"),
+    )
+)
+
+
+class UserNameInvalid(Problem):
+    """The name breaks a rule for users' names."""
+
+    code, status, summary = "BAD_REQUEST", 400, "not a user's name"
+
+
+class PasswordTooWeak(Problem):
+    """The password breaks a rule."""
+
+    code, status, summary = "BAD_REQUEST", 400, "the password is too weak"
+
+
+class UserExists(Problem):
+    """There is a user of this name."""
+
+    code, status, summary = "CONFLICT", 409, "there is a user of this name"
+
+
+class UserUnknown(Problem):
+    """There is no such user."""
+
+    code, status, summary = "NOT_FOUND", 404, "there is no such user"
+
+
+class LastAdministrator(Problem):
+    """Nobody could administrate the registry after this."""
+
+    code, status, summary = "PRECONDITION", 412, "the last administrator of a registry stays one"
+
+
+def check_password(password: str) -> None:
+    """Raise PasswordTooWeak, which tells the rule, unless *password* may be one."""
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise PasswordTooWeak(
+            f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, not {len(password)}"
+        )
+    if not all(kind.search(password) for kind in _KINDS):
+        raise PasswordTooWeak("a password needs an upper-case letter, a lower-case letter and a digit")
+
+
+def check_name(name: str) -> None:
+    """Raise UserNameInvalid, which tells the rule, unless *name* may be a user's."""
+    if not 0 < len(name) <= LONGEST_NAME or _FORBIDDEN.search(name):
+        raise UserNameInvalid(
+            f'a user\'s name has 1 to {LONGEST_NAME} characters, none of them a space or one of , " ~ # % $ : / \\',
+            name=name[:LONGEST_NAME],
+        )
+
+
+async def create(
+    tx: Tx,
+    *,
+    name: str,
+    password: str | None,
+    email: str | None = None,
+    realname: str = "",
+    comment: str = "",
+    admin: bool = False,
+) -> int:
+    """Make a user and give its number; *password* is a hash, made outside the turn, or None."""
+    check_name(name)
+    if await tx.one(_FIND, name=name) is not None:
+        raise UserExists(name=name)
+    row = await tx.one(
+        _ADD, name=name, email=email, realname=realname, comment=comment, password=password,
+        admin=int(admin), now=tx.at,
+    )  # fmt: skip
+    await tx.touch_access()
+    assert row is not None
+    return int(row.id)
+
+
+async def find(tx: Tx, name: str) -> int:
+    """Give the number of the user *name*, or raise UserUnknown."""
+    row = await tx.one(_FIND, name=name)
+    if row is None:
+        raise UserUnknown(name=name)
+    return int(row.id)
+
+
+async def set_password(tx: Tx, number: int, hashed: str) -> None:
+    """Change a user's password to the one *hashed*; whatever was signed in is not any more."""
+    await _change(tx, _PASSWORD, number, hashed=hashed)
+
+
+async def set_disabled(tx: Tx, number: int, *, disabled: bool) -> None:
+    """Keep a user out, or let them in again; their tokens are void either way."""
+    if disabled:
+        await _keep_an_admin(tx, number)
+    await _change(tx, _DISABLED, number, yes=int(disabled))
+
+
+async def set_admin(tx: Tx, number: int, *, admin: bool) -> None:
+    """Make a user a system administrator, or an ordinary one."""
+    if not admin:
+        await _keep_an_admin(tx, number)
+    await _change(tx, _ADMIN, number, yes=int(admin))
+
+
+async def sign_out(tx: Tx, number: int) -> None:
+    """Void every token that a user has, of either kind."""
+    await _change(tx, _VOID, number)
+
+
+async def remove(tx: Tx, number: int) -> None:
+    """Delete a user, who leaves every project and group. The number is never given again."""
+    await _keep_an_admin(tx, number)
+    await _change(tx, _DELETE, number)
+    await tx.run(_LEAVE_PROJECTS, number=number)
+    await tx.run(_LEAVE_GROUPS, number=number)
+
+
+async def rehash(db: Database, account: Account, hashed: str) -> None:
+    """Keep the same password under today's parameters; signs nobody out."""
+
+    async def work(tx: Tx) -> None:
+        await tx.run(_REHASH, number=account.caller.id, old=account.password, hashed=hashed)
+        await tx.touch_access()
+
+    await db.change(work)
+
+
+async def _change(tx: Tx, statement: Statement, number: int, **values: object) -> None:
+    if not await tx.run(statement, number=number, now=tx.at, **values):
+        raise UserUnknown(user=number)
+    await tx.touch_access()
+
+
+async def _keep_an_admin(tx: Tx, number: int) -> None:
+    others = await tx.one(_OTHER_ADMINS, number=number)
+    if others is None or not others.count:
+        raise LastAdministrator
