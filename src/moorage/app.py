@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from moorage.api.health import Health
+    from moorage.identity.keys import MasterKey
     from moorage.serving import Site
     from moorage.web.console import Console
 
@@ -63,9 +64,7 @@ class Moorage:
     def prepare(self) -> int:
         """Make what is missing for a start, and write what `up` tells of it as JSON."""
         set_ = _start()
-        if not set_.keeping.master_key:
-            first_start.make_master_key(set_.keeping.data)
-        first_start.master_key(set_.keeping.data, set_.keeping.master_key)
+        _master_key(set_)
         say(json.dumps({"password": None}))
         return 0
 
@@ -180,6 +179,18 @@ def _sockets(set_: Settings, role: str, inherited: Inherited) -> Sockets:
         return {name: _listeners(set_)[name].open() for name in SITES[role]}
     except CannotListen as refused:
         sys.exit(str(refused))
+
+
+def _master_key(set_: Settings) -> MasterKey:
+    from moorage.identity.keys import MasterKey, MasterKeyWrong
+
+    file = set_.keeping.data / first_start.KEY_FILE
+    try:
+        return MasterKey.open(set_.keeping.master_key, file)
+    except MasterKeyWrong as wrong:
+        where = "MOORAGE_MASTER_KEY" if set_.keeping.master_key else file
+        sys.stderr.write(f"{where}: {wrong}\n")
+        sys.exit(HOPELESS)
 
 
 def _leash(inherited: Inherited) -> Leash | None:

@@ -97,7 +97,7 @@ class Keeping:
         "How many PostgreSQL connections one process may hold.",
     )
     store_url: str = _setting(
-        "STORE_URL", kinds.url("file", "memory", "s3"), "",
+        "STORE_URL", kinds.url("file", "s3", "gs", "az", "memory"), "",
         "The store of the blobs' bytes, such as s3://bucket/prefix?endpoint=…&region=…; without one,"
         " files in the data folder.",
         secret=True,

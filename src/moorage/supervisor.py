@@ -23,7 +23,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 LOG = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def _listen(family: int, address: tuple[object, ...], listener: Listener) -> soc
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process to keep running: `python -m moorage ARGUMENTS`, with the sockets of its listeners."""
+    """A process to keep running: its arguments, and the listeners whose sockets it is handed."""
 
     name: str
     arguments: tuple[str, ...]
@@ -122,6 +122,7 @@ class Supervisor:
     grace: float
     when_ready: Callable[[], None] = lambda: None
     environment: dict[str, str] = field(default_factory=dict)
+    command: Sequence[str] = (sys.executable, "-m", "moorage")
     sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
     _running: set[_Running] = field(default_factory=set)
     _ready: set[str] = field(default_factory=set)
@@ -194,7 +195,7 @@ class Supervisor:
         handed = self._sockets_of(child)
         try:
             with theirs:
-                process = await _spawn(child, theirs, handed, self.environment)
+                process = await self._spawn(child, theirs, handed)
         except OSError as error:
             ours.close()
             return str(error)
@@ -213,6 +214,24 @@ class Supervisor:
             loop.remove_reader(ours)
             ours.close()
             self._running.discard(running)
+
+    async def _spawn(
+        self, child: Child, leash: socket.socket, handed: Sequence[tuple[str, socket.socket]]
+    ) -> asyncio.subprocess.Process:
+        options = ["--leash", str(leash.fileno())]
+        for name, listening in handed:
+            options += ["--fd", f"{name}={listening.fileno()}"]
+        return await asyncio.create_subprocess_exec(
+            *self.command,
+            *child.arguments,
+            *options,
+            stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=[leash.fileno(), *(listening.fileno() for _, listening in handed)],
+            # Ctrl-C is the terminal's signal to its whole group: only the supervisor shall get it.
+            start_new_session=True,
+            # Threads that receive uploads would each grow a heap of their own.
+            env={"MALLOC_ARENA_MAX": "2", **os.environ, **self.environment},
+        )
 
     def _sockets_of(self, child: Child) -> list[tuple[str, socket.socket]]:
         opened = self.sockets.items()
@@ -249,30 +268,6 @@ class Supervisor:
             if name in running.child.listeners:
                 for listening in added:
                     _hand(running, name, listening)
-
-
-async def _spawn(
-    child: Child,
-    leash: socket.socket,
-    handed: Sequence[tuple[str, socket.socket]],
-    environment: Mapping[str, str],
-) -> asyncio.subprocess.Process:
-    options = ["--leash", str(leash.fileno())]
-    for name, listening in handed:
-        options += ["--fd", f"{name}={listening.fileno()}"]
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "moorage",
-        *child.arguments,
-        *options,
-        stdin=asyncio.subprocess.DEVNULL,
-        pass_fds=[leash.fileno(), *(listening.fileno() for _, listening in handed)],
-        # Ctrl-C is the terminal's signal to its whole group: only the supervisor shall get it.
-        start_new_session=True,
-        # Threads that receive uploads would each grow a heap of their own.
-        env={"MALLOC_ARENA_MAX": "2", **os.environ, **environment},
-    )
 
 
 def _signal(running: _Running, number: signal.Signals) -> None:
