@@ -23,7 +23,9 @@ INTERNAL = "internal error: please tell the registry's operator the request id"
 
 # What docker prints to a terminal must not move its cursor, and what a browser shows must not
 # change its direction; half a surrogate pair cannot be written at all.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _NOT_IN_HEADERS = re.compile(r"[^\x20-\x7e]")
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._:/+=-]")
 _TOKEN = re.compile(r"[a-z0-9-]+")
@@ -40,15 +42,11 @@ class Answer:
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Send the response; to HEAD, without its body but with its length."""
         body = b"" if scope.get("method") == "HEAD" else self.body
-        await send(
-            {"type": "http.response.start", "status": self.status, "headers": self.headers}
-        )
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": body})
 
 
-def oci(
-    problem: Exception, request_id: str, *, headers: Iterable[tuple[str, str]] = ()
-) -> Answer:
+def oci(problem: Exception, request_id: str, *, headers: Iterable[tuple[str, str]] = ()) -> Answer:
     """Write a problem as the distribution spec has it (spec.md#error-codes)."""
     status, code, message = _seen(problem)
     detail = problem.detail if isinstance(problem, Problem) and status < SERVER_ERROR else {}
@@ -83,9 +81,7 @@ def cloud(
     return _json(error, problem, request_id, [query, *headers])
 
 
-def page(
-    problem: Exception, request_id: str, *, headers: Iterable[tuple[str, str]] = ()
-) -> Answer:
+def page(problem: Exception, request_id: str, *, headers: Iterable[tuple[str, str]] = ()) -> Answer:
     """Write a problem as plain text, for a person at a browser."""
     status, _, message = _seen(problem)
     text = f"{status} {HTTPStatus(status).phrase}\n\n{message}\n\nRequest {_id(request_id)}\n"

@@ -28,11 +28,11 @@ class Repeated(dict[str, object]):
     names: tuple[str, ...] = ()
 
 
-def refuse(path: str, rule: str, value: object = None) -> NoReturn:
-    """Raise ManifestInvalid, naming where in the document, which rule, and the value."""
+def refusal(path: str, rule: str, value: object = None) -> ManifestInvalid:
+    """Make the error that names where in the document, which rule, and the value."""
     shown = _shown(value) if value is not None else None
     message = f"{path}: {rule}" + (f", but it is {shown}" if shown is not None else "")
-    raise ManifestInvalid(message, path=path, rule=rule, value=shown)
+    return ManifestInvalid(message, path=path, rule=rule, value=shown)
 
 
 def _shown(value: object) -> str:
@@ -45,15 +45,15 @@ def _shown(value: object) -> str:
 def read(body: bytes) -> dict[str, object]:
     """Decode a JSON object, or raise ManifestInvalid."""
     if _deeper_than(MAX_DEPTH, body):
-        refuse("$", f"must not be nested more than {MAX_DEPTH} deep")
+        raise refusal("$", f"must not be nested more than {MAX_DEPTH} deep")
     try:
         found = json.loads(
             body.decode(), object_pairs_hook=_object, parse_constant=_no_such_constant
         )
     except (ValueError, RecursionError) as error:
-        refuse("$", f"must be JSON in UTF-8 ({error})")
+        raise refusal("$", f"must be JSON in UTF-8 ({error})") from error
     if not isinstance(found, dict):
-        refuse("$", "must be a JSON object", found)
+        raise refusal("$", "must be a JSON object", found)
     return found
 
 
@@ -61,11 +61,11 @@ def unambiguous(path: str, found: dict[str, object], names: Mapping[str, str]) -
     """Refuse an object in which one of *names* (by its folded form) comes twice or in odd case."""
     for name in found.names if isinstance(found, Repeated) else ():
         if name.casefold() in names:
-            refuse(path, "must not have the same name twice", name)
+            raise refusal(path, "must not have the same name twice", name)
     for name in found:
         known = names.get(name.casefold())
         if known is not None and known != name:
-            refuse(path, f'must have "{known}" in this very spelling', name)
+            raise refusal(path, f'must have "{known}" in this very spelling', name)
 
 
 def folded(*names: str) -> dict[str, str]:

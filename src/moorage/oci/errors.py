@@ -74,10 +74,10 @@ class SizeInvalid(OCIError):
     code, status, summary = "SIZE_INVALID", 400, "provided length did not match content length"
 
 
-class ManifestTooLarge(SizeInvalid):
+class ManifestTooLarge(OCIError):
     """The manifest is longer than this registry accepts."""
 
-    status, summary = 413, "manifest too large"
+    code, status, summary = "SIZE_INVALID", 413, "manifest too large"
 
 
 class Unauthorized(OCIError):

@@ -1,4 +1,4 @@
-"""Manifests: documents that name blobs and other manifests (image-spec manifest.md, image-index.md).
+"""Manifests: documents that name blobs and other manifests (image-spec, manifest.md).
 
 A document has one of three shapes, told by the members that name its content::
 
@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass, field
 
 from moorage.oci.digests import ALGORITHMS, Digest
-from moorage.oci.documents import Repeated, folded, read, refuse, unambiguous
+from moorage.oci.documents import Repeated, folded, read, refusal, unambiguous
 from moorage.oci.errors import DigestInvalid
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -148,18 +148,18 @@ def _media_type(document: dict[str, object], sent: str) -> tuple[str, str]:
     """Settle the media type, and with it the shape that the document must have."""
     own = document.get("mediaType")
     if own is not None and not isinstance(own, str):
-        refuse("$.mediaType", "must be a string", own)
+        raise refusal("$.mediaType", "must be a string", own)
     if own and sent and own != sent:
-        refuse("$.mediaType", f'must be the same as the Content-Type, "{sent[:120]}"', own)
+        raise refusal("$.mediaType", f'must be the same as the Content-Type, "{sent[:120]}"', own)
     media_type = own or sent
     if _SCHEMA_1.fullmatch(media_type) or "fsLayers" in document:
         rule = "must not be a Docker schema 1 manifest: push with Docker 1.10 or later"
-        refuse("$", rule)
+        raise refusal("$", rule)
     if media_type in _SHAPES:
         return media_type, _SHAPES[media_type]
     if media_type and _MANIFEST_TYPE.fullmatch(media_type) is None:
         rule = f"must be the media type of a manifest, such as {OCI_MANIFEST} or {OCI_INDEX}"
-        refuse("Content-Type" if sent else "$.mediaType", rule, media_type)
+        raise refusal("Content-Type" if sent else "$.mediaType", rule, media_type)
     shape = _shape(document)
     return media_type or _OCI_TYPES[shape], shape
 
@@ -168,18 +168,20 @@ def _shape(document: dict[str, object]) -> str:
     for shape, members in _MEMBERS.items():
         if any(document.get(member) is not None for member in members):
             return shape
-    refuse("$", "must have config and layers, or manifests, or blobs")
+    raise refusal("$", "must have config and layers, or manifests, or blobs")
 
 
 def _check_members(document: dict[str, object], shape: str) -> None:
     for other, members in _MEMBERS.items():
         for member in members:
             if other != shape and document.get(member) is not None:
-                refuse(f"$.{member}", f"must not be there: the media type is of the kind {shape}")
+                raise refusal(
+                    f"$.{member}", f"must not be there: the media type is of the kind {shape}"
+                )
     if shape == "image" and document.get("config") is None:
-        refuse("$.config", "must be the descriptor of the image's config", "missing")
+        raise refusal("$.config", "must be the descriptor of the image's config", "missing")
     if shape == "index" and "manifests" not in document:
-        refuse("$.manifests", "must be a list of descriptors", "missing")
+        raise refusal("$.manifests", "must be a list of descriptors", "missing")
 
 
 def _check_schema_version(document: dict[str, object], shape: str) -> None:
@@ -188,7 +190,9 @@ def _check_schema_version(document: dict[str, object], shape: str) -> None:
     if version is None and shape == "artifact":
         return
     if type(version) is not int or version != SCHEMA_VERSION:
-        refuse("$.schemaVersion", f"must be the number {SCHEMA_VERSION}", _or_missing(version))
+        raise refusal(
+            "$.schemaVersion", f"must be the number {SCHEMA_VERSION}", _or_missing(version)
+        )
 
 
 def _descriptors(document: dict[str, object], member: str, most: int) -> list[Descriptor]:
@@ -198,23 +202,25 @@ def _descriptors(document: dict[str, object], member: str, most: int) -> list[De
         return []
     path = f"$.{member}"
     if not isinstance(found, list):
-        refuse(path, "must be a list of descriptors", found)
+        raise refusal(path, "must be a list of descriptors", found)
     if len(found) > most:
-        refuse(path, f"must have no more than {most} entries", found)
+        raise refusal(path, f"must have no more than {most} entries", found)
     return [_descriptor(one, f"{path}[{number}]") for number, one in enumerate(found)]
 
 
 def _descriptor(found: object, path: str) -> Descriptor:
     if not isinstance(found, dict):
-        refuse(path, "must be a descriptor", found)
+        raise refusal(path, "must be a descriptor", found)
     unambiguous(path, found, _DESCRIPTOR)
     media_type = found.get("mediaType")
     if not isinstance(media_type, str) or _MEDIA_TYPE.fullmatch(media_type) is None:
-        refuse(f"{path}.mediaType", "must be a media type", _or_missing(media_type))
+        raise refusal(f"{path}.mediaType", "must be a media type", _or_missing(media_type))
     digest = _digest(found.get("digest"), f"{path}.digest")
     size = found.get("size")
     if type(size) is not int or not 0 <= size <= SIZE_LIMIT:
-        refuse(f"{path}.size", f"must be a whole number from 0 to {SIZE_LIMIT}", _or_missing(size))
+        raise refusal(
+            f"{path}.size", f"must be a whole number from 0 to {SIZE_LIMIT}", _or_missing(size)
+        )
     if found.get("data") is not None:
         _check_data(found["data"], digest, size, f"{path}.data")
     return Descriptor(media_type, digest, size)
@@ -223,11 +229,11 @@ def _descriptor(found: object, path: str) -> Descriptor:
 def _digest(found: object, path: str) -> Digest:
     rule = f"must be a digest, {' or '.join(ALGORITHMS)}"
     if not isinstance(found, str):
-        refuse(path, rule, _or_missing(found))
+        raise refusal(path, rule, _or_missing(found))
     try:
         return Digest.parse(found)
-    except DigestInvalid:
-        refuse(path, rule, found)
+    except DigestInvalid as error:
+        raise refusal(path, rule, found) from error
 
 
 def _check_data(found: object, digest: Digest, size: int, path: str) -> None:
@@ -237,11 +243,11 @@ def _check_data(found: object, digest: Digest, size: int, path: str) -> None:
     except ValueError:
         data = None
     if data is None:
-        refuse(path, "must be base64", found)
+        raise refusal(path, "must be base64", found)
     if len(data) != size:
-        refuse(path, f"must have as many bytes as size says, {size}", len(data))
+        raise refusal(path, f"must have as many bytes as size says, {size}", len(data))
     if Digest.of(data, digest.algorithm) != digest:
-        refuse(path, f"must be the bytes of {digest}", found)
+        raise refusal(path, f"must be the bytes of {digest}", found)
 
 
 def _artifact_type(document: dict[str, object], config: Descriptor | None) -> str:
@@ -249,7 +255,7 @@ def _artifact_type(document: dict[str, object], config: Descriptor | None) -> st
     if own is None or own == "":
         return config.media_type if config else ""
     if not isinstance(own, str) or _MEDIA_TYPE.fullmatch(own) is None:
-        refuse("$.artifactType", "must be a media type", own)
+        raise refusal("$.artifactType", "must be a media type", own)
     return own
 
 
@@ -258,23 +264,24 @@ def _annotations(document: dict[str, object]) -> dict[str, str]:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        refuse("$.annotations", "must be an object", found)
+        raise refusal("$.annotations", "must be an object", found)
     if isinstance(found, Repeated):
-        refuse("$.annotations", "must not have the same name twice", found.names[0])
+        raise refusal("$.annotations", "must not have the same name twice", found.names[0])
     for name, value in found.items():
         if not isinstance(value, str):
-            refuse(f"$.annotations[{name[:80]!a}]", "must be a string", value)
+            raise refusal(f"$.annotations[{name[:80]!a}]", "must be a string", value)
     try:
         "".join((*found, *found.values())).encode()
     except UnicodeEncodeError as error:
-        refuse("$.annotations", "must be text that UTF-8 can write", error.reason)
+        rule = "must be text that UTF-8 can write"
+        raise refusal("$.annotations", rule, error.reason) from error
     return found
 
 
 def _content_size(blobs: tuple[Descriptor, ...]) -> int:
     total = sum({blob.digest: blob.size for blob in blobs}.values())
     if total > SIZE_LIMIT:
-        refuse("$", f"must name no more than {SIZE_LIMIT} bytes", total)
+        raise refusal("$", f"must name no more than {SIZE_LIMIT} bytes", total)
     return total
 
 
