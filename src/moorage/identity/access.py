@@ -21,6 +21,7 @@ from moorage.db import Statement
 from moorage.db.tables import member, project, user_group, user_group_member
 from moorage.identity import accounts, refresh, roles, scopes, tokens, users
 from moorage.identity.callers import ANONYMOUS, Caller
+from moorage.identity.passwords import lane_of
 from moorage.identity.roles import NOTHING, Permission
 from moorage.identity.scopes import Scope
 from moorage.identity.tokens import Grants, Tokens
@@ -41,6 +42,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _REMEMBERED = 10_000
+_LONGEST_NAME = 1024
 _NO_SECRET = bytes(32)
 _WRONG = "unknown user or robot, or wrong password"
 
@@ -119,7 +121,7 @@ class Access:
         self.tokens = Tokens(db, registry, master)
         self.token_life = max(60, min(token_life, tokens.LONGEST_LIFE))
         self._passwords = passwords
-        self._known = _Known(-1)
+        self._known = _Known(tokens.NEVER)
 
     async def identify(self, authorization: str | None, *, address: str = "") -> Identified:
         """Say who asks by the Authorization header, or raise Unauthorized (or TooManyRequests).
@@ -128,14 +130,12 @@ class Access:
         """
         if authorization is None:
             return NOBODY
-        scheme, _, rest = authorization.partition(" ")
+        scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer":
-            return await self._bearer(rest.strip())
-        if scheme.lower() == "basic":
-            name, password = _name_and_password(rest)
-            found = await self.sign_in(name, password, address=address)
-            return Identified(found.caller)
-        raise Unauthorized("this kind of Authorization is not known here; use a token or a password")
+            return await self._bearer(token.strip())
+        name, password = name_and_password(authorization)
+        found = await self.sign_in(name, password, address=address)
+        return Identified(found.caller)
 
     async def sign_in(self, name: str, password: str, *, address: str = "") -> Account:
         """Give the account of this name and password, or raise Unauthorized: never saying which is wrong."""
@@ -144,7 +144,7 @@ class Access:
             right = _is_secret(found, password, self.db.now())
         else:
             hashed = found.password if found else None
-            right = await self._passwords.verify(password, hashed, lane=address or name)
+            right = await self._passwords.verify(password, hashed, lane=lane_of(address, name))
         if found is None or not right or not found.works(self.db.now()):
             raise Unauthorized(_WRONG)
         if found.password and self._passwords.outdated(found.password):
@@ -275,7 +275,7 @@ class Access:
     async def _named(self, name: str) -> Account | None:
         known = self._current()
         found = known.names.get(name)
-        if found is None:
+        if found is None and len(name) <= _LONGEST_NAME and "\0" not in name:
             found = await accounts.by_name(self.db, name)
             if found is not None:
                 _remember(known.names, name, found)
@@ -299,7 +299,11 @@ def _remember(into: dict[K, V], key: K, value: V) -> None:
     into[key] = value
 
 
-def _name_and_password(text: str) -> tuple[str, str]:
+def name_and_password(authorization: str) -> tuple[str, str]:
+    """Read a Basic Authorization header, or raise Unauthorized."""
+    scheme, _, text = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise Unauthorized("this kind of Authorization is not known here; use a name and password")
     try:
         raw = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
@@ -308,7 +312,7 @@ def _name_and_password(text: str) -> tuple[str, str]:
         name, colon, password = raw.decode().partition(":")
     except UnicodeDecodeError:
         name, colon, password = raw.decode("latin-1").partition(":")
-    if not colon or "\0" in name:
+    if not colon:
         raise Unauthorized("the Authorization header is malformed")
     return name, password
 

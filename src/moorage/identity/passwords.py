@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import os
 import time
 from collections import OrderedDict
@@ -37,6 +38,17 @@ _FREE_FAILURES = 3
 _FIRST_DELAY = 0.25
 _LONGEST_DELAY = 2.0
 _FORGIVEN_AFTER = 60.0
+
+
+def lane_of(address: str, name: str) -> str:
+    """Give the lane of who asks from *address*; an IPv6 client has a whole network of them."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address or name
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 class Passwords:

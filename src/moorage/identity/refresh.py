@@ -7,6 +7,7 @@ once with whatever voids its account's tokens.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ MOST: Final = 1000
 """An account has no more refresh tokens than this: the one that was not used for longest goes first."""
 _MARKED_USED_AFTER: Final = 3600 * 1_000_000
 _LONGEST = 256
+_NOT_SHOWN = re.compile(r"[^ -~]")
 
 _ADD = Statement(
     insert(refresh_token).values(
@@ -84,7 +86,7 @@ async def issue(tx: Tx, caller: Caller, *, client: str) -> str:
     mine = {"kind": caller.kind, "number": caller.id}
     oldest = await tx.one(_OLDEST_KEPT, **mine)
     await tx.run(_DROP, **mine, now=tx.at, oldest=oldest.expires_at if oldest else 0)
-    await tx.run(_ADD, **mine, hash=_hash(text), client=client[:64], now=tx.at, until=tx.at + LIFE)
+    await tx.run(_ADD, **mine, hash=_hash(text), client=_NOT_SHOWN.sub("", client)[:64], now=tx.at, until=tx.at + LIFE)
     return text
 
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, delete, select, update
 
@@ -64,7 +64,7 @@ _GIVE = Statement(
 )
 _TAKE_ALL = Statement(delete(robot_permission).where(robot_permission.c.robot_id == bindparam("robot")))
 _HERE = (robot.c.id == bindparam("number"), robot.c.deleted_at.is_(None))
-_STAMPS = {"valid_from": bindparam("now"), "updated_at": bindparam("now")}
+_STAMPS: dict[str, Any] = {"valid_from": bindparam("now"), "updated_at": bindparam("now")}
 _DISABLED = Statement(update(robot).where(*_HERE).values(disabled=bindparam("yes"), **_STAMPS))
 _SECRET = Statement(
     update(robot).where(*_HERE).values(secret=bindparam("hashed"), old_secret=None, old_until=None, **_STAMPS)

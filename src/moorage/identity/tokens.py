@@ -50,6 +50,8 @@ LIFE: Final = 1800
 """Seconds that a token lives, unless the registry says otherwise."""
 LONGEST_LIFE: Final = 24 * 3600
 SECOND: Final = 1_000_000
+NEVER: Final = -(1 << 63)
+"""An access version that no database ever gives."""
 _EARLY = 5
 _REMEMBERED = 10_000
 
@@ -152,7 +154,7 @@ class Tokens:
         self._registry = registry
         self._master = master
         self._issuer = f"moorage/registries/{registry}"
-        self._keys = _Keys(-1, {}, None)
+        self._keys = _Keys(NEVER, {}, None)
         self._verified: dict[str, Verified] = {}
 
     async def issue(
@@ -254,7 +256,7 @@ class Tokens:
 
         await self._db.change(work)
         # A change by this very process may not move the version before the next look.
-        self._keys = _Keys(-1, self._keys.known, None)
+        self._keys = _Keys(NEVER, self._keys.known, None)
         current = (await self._load()).current
         assert current is not None
         return current

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, func, select, update
 
@@ -39,7 +39,7 @@ _ADD = Statement(
     )
     .returning(user.c.id)
 )
-_STAMPS = {"valid_from": bindparam("now"), "updated_at": bindparam("now")}
+_STAMPS: dict[str, Any] = {"valid_from": bindparam("now"), "updated_at": bindparam("now")}
 _PASSWORD = Statement(update(user).where(*_HERE).values(password=bindparam("hashed"), **_STAMPS))
 _DISABLED = Statement(update(user).where(*_HERE).values(disabled=bindparam("yes"), **_STAMPS))
 _ADMIN = Statement(update(user).where(*_HERE).values(admin=bindparam("yes"), updated_at=bindparam("now")))

@@ -1,0 +1,241 @@
+"""The token service, and the challenge that sends clients to it.
+
+It answers on the registry's own address, under Harbor's path and service name. Where Harbor and the
+OCI token protocol disagree, OCI wins; ``tests/functional/test_token_deviations.py`` lists each case.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from moorage.api.dialects import Answer, header, oci
+from moorage.errors import Problem
+from moorage.identity import scopes
+from moorage.identity.access import name_and_password
+from moorage.identity.tokens import SERVICE
+from moorage.logs import request_id
+from moorage.oci.errors import OCIError, Unauthorized, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.types import Receive, Scope, Send
+
+    from moorage.identity.access import Access
+    from moorage.identity.accounts import Account
+    from moorage.identity.scopes import Scope as TokenScope
+    from moorage.identity.tokens import Issued
+
+PATH: Final = "/service/token"
+LARGEST_FORM: Final = 64 * 1024
+MOST_SCOPES: Final = 100
+_MOST_FIELDS = 200
+_FORM = "application/x-www-form-urlencoded"
+_YES = frozenset({"true", "1"})
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+# Clients look for the last of the two schemes' names in the header, so no value may hold either.
+_ASK_PASSWORD: Final = 'Basic realm="moorage"'
+
+Fields = dict[str, list[str]]
+
+
+class TokenRequestInvalid(OCIError):
+    """A request for a token that breaks a rule of the token protocol."""
+
+    code, status, summary = "UNSUPPORTED", 400, "not a request for a token"
+
+
+class FormTooLarge(OCIError):
+    """A form that no client needs to send."""
+
+    code, status, summary = "SIZE_INVALID", 413, "the form is too large"
+
+
+class _Gone(Exception):  # noqa: N818 - it reads as a sentence where it is raised.
+    """The client went away before its request was whole."""
+
+
+def challenge(scope: Scope, *wanted: TokenScope, error: str = "") -> str:
+    """Write a WWW-Authenticate header: where to get a token, and the scopes it needs.
+
+    *error* is ``invalid_token`` or ``insufficient_scope``, when a token was shown.
+    """
+    parts = {"realm": realm(scope), "service": SERVICE}
+    if wanted:
+        parts["scope"] = " ".join(map(str, wanted))
+    if error:
+        parts["error"] = error
+    return "Bearer " + ",".join(f'{name}="{_quotable(value)}"' for name, value in parts.items())
+
+
+def realm(scope: Scope) -> str:
+    """Give the token service's address, on the address that the client itself used."""
+    said = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    host = said.decode("latin-1")
+    if not _HOST.fullmatch(host):
+        name, port = scope.get("server") or ("localhost", None)
+        host = f"{name}:{port}" if port else name
+    return f"{scope['scheme']}://{host}{PATH}"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenService:
+    """The application at ``/service/token`` of one registry."""
+
+    access: Access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request for a token."""
+        try:
+            answer = await self._answer(scope, receive)
+        except Unauthorized as problem:
+            asked = [("www-authenticate", _ASK_PASSWORD)]
+            answer = oci(problem, request_id.get(), headers=asked)
+        except Problem as problem:
+            answer = oci(problem, request_id.get())
+        except _Gone:
+            return
+        await answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        if scope["method"] == "GET":
+            return await self._get(scope)
+        if scope["method"] == "POST":
+            return await self._post(scope, receive)
+        raise Unsupported("tokens are asked for with GET or POST")
+
+    async def _get(self, scope: Scope) -> Answer:
+        """Answer the first protocol: everything in the query, name and password in Basic."""
+        fields = _fields(scope["query_string"])
+        _check_service(fields)
+        asked = _scopes(fields)
+        account = None
+        if (authorization := _header(scope, b"authorization")) is not None:
+            name, password = name_and_password(authorization)
+            account = await self.access.sign_in(name, password, address=_address(scope))
+        refresh = ""
+        if account and _one(fields, "offline_token") in _YES:
+            refresh = await self._refresh_token(account, fields)
+        issued, _ = await self.access.issue(account, asked)
+        return _granted(issued, refresh)
+
+    async def _post(self, scope: Scope, receive: Receive) -> Answer:
+        """Answer the second protocol, OAuth 2's: a form with a password or a refresh token."""
+        if (_header(scope, b"content-type") or _FORM).partition(";")[0].strip().lower() != _FORM:
+            raise TokenRequestInvalid(f"a request for a token is a form, {_FORM}")
+        fields = _fields(await _body(receive))
+        _check_service(fields)
+        asked = _scopes(fields)
+        refresh = ""
+        match _one(fields, "grant_type"):
+            case "password":
+                name, password = _one(fields, "username"), _one(fields, "password")
+                account = await self.access.sign_in(name, password, address=_address(scope))
+                if _one(fields, "access_type") == "offline":
+                    refresh = await self._refresh_token(account, fields)
+            case "refresh_token":
+                refresh = _one(fields, "refresh_token")
+                account = await self.access.refreshed(refresh)
+            case other:
+                raise TokenRequestInvalid(
+                    "grant_type is password or refresh_token", grant_type=other[:64]
+                )
+        issued, given = await self.access.issue(account, asked)
+        return _granted(issued, refresh, given)
+
+    async def _refresh_token(self, account: Account, fields: Fields) -> str:
+        client = _one(fields, "client_id")
+        return await self.access.issue_refresh_token(account.caller, client=client)
+
+
+def _granted(issued: Issued, refresh: str, given: Sequence[TokenScope] | None = None) -> Answer:
+    made = datetime.fromtimestamp(issued.issued_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    content: dict[str, object] = {
+        "token": issued.text,
+        "access_token": issued.text,
+        "expires_in": issued.expires_at - issued.issued_at,
+        "issued_at": made,
+    }
+    if refresh:
+        content["refresh_token"] = refresh
+    if given is not None:
+        content["scope"] = " ".join(map(str, given))
+    body = msgspec.json.encode(content)
+    headers = [
+        header("content-type", "application/json"),
+        header("content-length", str(len(body))),
+        header("cache-control", "no-store"),
+        header("x-content-type-options", "nosniff"),
+    ]
+    return Answer(200, headers, body)
+
+
+def _check_service(fields: Fields) -> None:
+    for service in fields.get("service", []):
+        if service != SERVICE:
+            raise TokenRequestInvalid(
+                f"tokens of this registry are for the service {SERVICE}", service=service[:255]
+            )
+
+
+def _scopes(fields: Fields) -> tuple[TokenScope, ...]:
+    asked = scopes.parse(fields.get("scope", []))
+    if len(asked) > MOST_SCOPES:
+        raise TokenRequestInvalid(f"a token has at most {MOST_SCOPES} scopes, not {len(asked)}")
+    return asked
+
+
+def _fields(raw: bytes) -> Fields:
+    """Read a query or a form, in which what is not UTF-8 matches nothing."""
+    fields: Fields = {}
+    try:
+        pairs = parse_qsl(
+            raw.decode("latin-1"), keep_blank_values=True, max_num_fields=_MOST_FIELDS,
+            errors="replace",
+        )  # fmt: skip
+    except ValueError:
+        raise TokenRequestInvalid(f"a request for a token has at most {_MOST_FIELDS} fields") from None
+    for name, value in pairs:
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+def _one(fields: Fields, name: str) -> str:
+    """Give a field that stands once; two that differ are a trick, and none counts."""
+    values = set(fields.get(name, ()))
+    if len(values) > 1:
+        raise TokenRequestInvalid(f"{name} is given more than once")
+    return next(iter(values), "")
+
+
+async def _body(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        body += message.get("body", b"")
+        if len(body) > LARGEST_FORM:
+            raise FormTooLarge(f"a request for a token has at most {LARGEST_FORM} bytes")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None)
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def _quotable(value: str) -> str:
+    """Leave out whatever could end a quoted parameter or the header."""
+    return "".join(char for char in value if " " <= char <= "~" and char not in '"\\')
