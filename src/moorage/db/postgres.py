@@ -1,0 +1,188 @@
+"""A cell's PostgreSQL, whose tables all of its registries share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakValueDictionary
+
+import asyncpg
+
+from moorage.db import migrate
+from moorage.db.listener import Listener
+from moorage.db.pool import LOST, Address, Pool, translated
+from moorage.db.sqlite import clock
+from moorage.db.statements import POSTGRES, POSTGRES_BOUND, REGISTRY, Plan, Statement
+from moorage.db.turns import Turns, counted
+from moorage.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from moorage.db import Tx
+    from moorage.db.pool import Connection
+
+T = TypeVar("T")
+
+_LONG = 3600.0
+"""Seconds a statement of a snapshot may take: a recount reads everything."""
+
+
+class Postgres:
+    """The connections of one process to a cell's database."""
+
+    def __init__(self, address: Address, now: Callable[[], int]) -> None:
+        self.pool = Pool(address)
+        self.listener = Listener(address)
+        self.now = now
+        self._turns: WeakValueDictionary[int, Turns] = WeakValueDictionary()
+
+    @classmethod
+    async def connect(
+        cls, dsn: str, *, clock: Callable[[], int] = clock, create: bool = False
+    ) -> Self:
+        """Connect, and check the schema; *create* makes it or brings it forward where it must be.
+
+        Raises Unavailable when nobody answers or the schema is too old, and NewerSchema.
+        """
+        made = cls(Address.parse(dsn), clock)
+        try:
+            if not await made._is_served() and create:  # noqa: SLF001 - its own.
+                await asyncio.to_thread(migrate.upgrade_postgres, dsn)
+            elif not await made._is_served():  # noqa: SLF001 - its own.
+                raise Unavailable("the database's schema is too old for this release: run `moorage migrate`")
+        except BaseException:
+            await made.pool.close()
+            raise
+        made.listener.start()
+        return made
+
+    def bound(self, registry_id: int) -> PostgresDatabase:
+        """Give the database of one registry."""
+        if not 0 < registry_id < 1 << 32:
+            raise ValueError(f"a registry's number is between 1 and 2^32: {registry_id}")
+        return PostgresDatabase(self, registry_id, self._queue(registry_id))
+
+    def unbound(self) -> PostgresDatabase:
+        """Give the cell's own database."""
+        return PostgresDatabase(self, None, self._queue(0))
+
+    async def close(self) -> None:
+        """Finish the waiting changes and let go of every connection."""
+        for turns in list(self._turns.values()):
+            await turns.finish()
+        await self.listener.stop()
+        await self.pool.close()
+
+    def _queue(self, registry: int) -> Turns:
+        turns = self._turns.get(registry)
+        if turns is None:
+            turns = Turns(self.pool, self.listener, registry or None, self.now)
+            self._turns[registry] = turns
+        return turns
+
+    async def _is_served(self) -> bool:
+        """Tell whether this code works on both schemas as they are, or raise NewerSchema."""
+        for family in (migrate.REGISTRY, migrate.CELL):
+            try:
+                version = await self.pool.read(
+                    lambda connection, family=family: connection.fetchval(  # type: ignore[misc]
+                        f"SELECT version_num FROM {family.version_table}"  # noqa: S608 - a constant.
+                    )
+                )
+            except asyncpg.UndefinedTableError:
+                return False
+            family.check(version)
+            if version is None or version < family.serves_from:
+                return False
+        return True
+
+
+class PostgresDatabase:
+    """One registry's rows, or the cell's own; see ``moorage.db.Database``."""
+
+    def __init__(self, postgres: Postgres, registry_id: int | None, turns: Turns) -> None:
+        self.registry_id = registry_id
+        self.now = postgres.now
+        self._mode = POSTGRES if registry_id is None else POSTGRES_BOUND
+        self._pool = postgres.pool
+        self._listener = postgres.listener
+        self._turns = turns
+
+    async def one(self, statement: Statement, /, **params: Any) -> Any | None:
+        """Give the first row, or None."""
+        plan, values = self._filled(statement, params)
+        row = await self._pool.read(lambda connection: connection.fetchrow(plan.sql, *values))
+        return None if row is None else plan.row(row)
+
+    async def all(self, statement: Statement, /, **params: Any) -> list[Any]:
+        """Give every row."""
+        plan, values = self._filled(statement, params)
+        return list(map(plan.row, await self._pool.read(lambda connection: connection.fetch(plan.sql, *values))))
+
+    async def change(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run *work* in a turn of its own: all or nothing, durable when this returns."""
+        given: T = await self._turns.change(work)
+        return given
+
+    async def write(self, statement: Statement, /, **params: Any) -> int:
+        """Run one durable statement outside any turn, and tell how many rows it changed."""
+        plan, values = self._filled(statement, params)
+        try:
+            async with self._pool.connection() as connection:
+                return counted(await connection.execute(plan.sql, *values))
+        except (asyncpg.PostgresError, *LOST) as error:
+            raise translated(error) from error
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """Read several times from one moment, on a connection of its own."""
+        connection = await self._pool.address.connect()
+        try:
+            await connection.execute(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0;"
+                " SET LOCAL idle_in_transaction_session_timeout = '10min'"
+            )
+            yield Snapshot(connection, self)
+        finally:
+            connection.terminate()
+
+    def access_version(self) -> int:
+        """Give a number that differs whenever an access row changed, in any process."""
+        return self._listener.version(self.registry_id or 0)
+
+    async def close(self) -> None:
+        """Finish the waiting changes; the connections are the cell's."""
+        await self._turns.finish()
+
+    def _filled(self, statement: Statement, params: dict[str, Any]) -> tuple[Plan, tuple[Any, ...]]:
+        plan = statement.plans[self._mode] or statement.plan(self._mode)
+        plan.fill(params)
+        params[REGISTRY] = self.registry_id
+        return plan, plan.order(params)
+
+
+class Snapshot:
+    """Reads of one moment."""
+
+    def __init__(self, connection: Connection, database: PostgresDatabase) -> None:
+        self._connection = connection
+        self._filled = database._filled  # noqa: SLF001 - the same module.
+
+    async def one(self, statement: Statement, /, **params: Any) -> Any | None:
+        """Give the first row, or None."""
+        plan, values = self._filled(statement, params)
+        try:
+            row = await self._connection.fetchrow(plan.sql, *values, timeout=_LONG)
+        except (asyncpg.PostgresError, *LOST) as error:
+            raise translated(error) from error
+        return None if row is None else plan.row(row)
+
+    async def all(self, statement: Statement, /, **params: Any) -> list[Any]:
+        """Give every row."""
+        plan, values = self._filled(statement, params)
+        try:
+            return list(map(plan.row, await self._connection.fetch(plan.sql, *values, timeout=_LONG)))
+        except (asyncpg.PostgresError, *LOST) as error:
+            raise translated(error) from error
