@@ -137,7 +137,8 @@ async def _up(set_: Settings, house: Supervisor) -> int:
     )
     told, _ = await preparing.communicate()
     if preparing.returncode != 0:
-        return 1
+        # It has said why.
+        return max(1, preparing.returncode or 0)
     greeting = _greeting(set_, json.loads(told)["password"])
     house.when_ready = lambda: say(str(greeting))
     return await house.run()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import re
+import select
 import signal
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src"
-START_SECONDS = 30.0
+SECONDS = 30.0
 _ADDRESS = re.compile(r"^  (Registry|Console|Operator)\s+https?://\S+:(\d+)$", re.MULTILINE)
 
 
@@ -26,26 +28,23 @@ def environment(data: Path, **settings: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(SOURCE), **{f"MOORAGE_{name}": value for name, value in given.items()}}
 
 
-async def moorage(
-    *arguments: str, data: Path, **settings: str
-) -> tuple[int, str, str]:
-    """Run one command to its end, and give its status and what it wrote."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "moorage", *arguments,
+def moorage(*arguments: str, data: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-m", "moorage", *arguments],
         env=environment(data, **settings),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), START_SECONDS)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
 
 
 @dataclass(slots=True)
 class House:
     """A running `moorage up`."""
 
-    process: asyncio.subprocess.Process
+    process: subprocess.Popen[str]
     greeting: str
     seconds: float
     ports: dict[str, int]
@@ -69,38 +68,37 @@ class House:
         """List the processes whose command line holds *command*."""
         return [child for child in children_of(self.process.pid) if command in command_of(child)]
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to stop, and give the status it ends with."""
         self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), START_SECONDS)
+        return self.process.wait(SECONDS)
 
 
-@contextlib.asynccontextmanager
-async def house(data: Path, **settings: str) -> AsyncIterator[House]:
+@contextlib.contextmanager
+def house(data: Path, **settings: str) -> Iterator[House]:
     """Run `moorage up` until the block ends."""
     begun = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "moorage", "up",
-        env=environment(data, **settings),
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        greeting = await asyncio.wait_for(_greeting(process), START_SECONDS)
-        ports = {name: int(port) for name, port in _ADDRESS.findall(greeting)}
-        yield House(process, greeting, time.monotonic() - begun, ports)
-    finally:
-        if process.returncode is None:
+    command = [sys.executable, "-m", "moorage", "up"]
+    given = environment(data, **settings)
+    with subprocess.Popen(command, env=given, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
+        try:
+            greeting = _greeting(process)
+            ports = {name: int(port) for name, port in _ADDRESS.findall(greeting)}
+            yield House(process, greeting, time.monotonic() - begun, ports)
+        finally:
             process.terminate()
-            await asyncio.wait_for(process.communicate(), START_SECONDS)
 
 
-async def _greeting(process: asyncio.subprocess.Process) -> str:
+def _greeting(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
+    late = threading.Timer(SECONDS, process.kill)
+    late.start()
     text = ""
     while "docker push" not in text:
-        line = await process.stdout.readline()
+        line = process.stdout.readline()
         assert line, f"it ended before it ran, having said: {text!r}"
-        text += line.decode()
+        text += line
+    late.cancel()
     return text
 
 
@@ -119,24 +117,13 @@ def command_of(process: int) -> str:
     return ""
 
 
-async def until_gone(processes: list[int], seconds: float = 10.0) -> list[int]:
-    """Wait for processes to end, and list those that have not."""
-    opened = list(_descriptors(processes))
-    loop = asyncio.get_running_loop()
-    for _, descriptor, ended in opened:
-        loop.add_reader(descriptor, ended.set)
-    waits = [asyncio.create_task(ended.wait()) for _, _, ended in opened]
-    if waits:
-        await asyncio.wait(waits, timeout=seconds)
-    for wait in waits:
-        wait.cancel()
-    for _, descriptor, _ in opened:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-    return [process for process, _, ended in opened if not ended.is_set()]
-
-
-def _descriptors(processes: list[int]) -> Iterator[tuple[int, int, asyncio.Event]]:
+def until_gone(processes: list[int]) -> list[int]:
+    """Wait for processes to end, and list those that have not in time."""
+    left = []
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
-            yield process, os.pidfd_open(process), asyncio.Event()
+            descriptor = os.pidfd_open(process)
+            ended, _, _ = select.select([descriptor], [], [], SECONDS)
+            os.close(descriptor)
+            left += [] if ended else [process]
+    return left

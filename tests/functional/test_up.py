@@ -1,0 +1,163 @@
+"""`moorage up`, as a person meets it: a first start, its ports and its page, and its mistakes."""
+
+from __future__ import annotations
+
+import re
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from moorage.supervisor import HOPELESS
+from tests.servers.house import House, environment, house, moorage
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Run one for all tests that only look at it."""
+    with house(tmp_path_factory.mktemp("house") / "data") as made:
+        yield made
+
+
+def test_a_first_start_makes_a_folder_and_a_key_that_nobody_else_can_read(tmp_path: Path):
+    data = tmp_path / "deep" / "data"
+
+    with house(data):
+        pass
+
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert stat.S_IMODE((data / "master.key").stat().st_mode) == 0o600
+
+
+def test_the_greeting_fits_a_screen_and_names_every_address(running: House):
+    lines = running.greeting.splitlines()
+
+    assert len(lines) < 24
+    assert max(len(line) for line in lines if "  Data " not in line) <= 80
+    assert set(running.ports) == {"Registry", "Console", "Operator"}
+    assert f"docker login --username admin localhost:{running.ports['Registry']}" in running.greeting
+
+
+async def test_every_port_says_that_it_lives_and_is_ready(running: House):
+    async with httpx.AsyncClient() as client:
+        for address in (running.registry, running.console, running.ops):
+            alive = await client.get(f"{address}/livez", headers={"Host": "a-probe-names-no-registry"})
+            ready = await client.get(f"{address}/readyz")
+
+            assert (alive.status_code, alive.text) == (200, "ok\n")
+            assert (ready.status_code, ready.json()["ready"]) == (200, True)
+
+
+async def test_the_console_shows_browsers_a_page_that_may_do_nothing(running: House):
+    async with httpx.AsyncClient() as client:
+        page = await client.get(running.console, headers={"Accept": "text/html,*/*;q=0.8"})
+
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert "unsafe" not in page.headers["content-security-policy"]
+        assert page.text.count("<li>") == 3
+        assert not re.search(r"<script|javascript:| style=| on\w+=|src=|href=", page.text)
+
+
+async def test_the_console_shows_others_plain_text(running: House):
+    async with httpx.AsyncClient() as client:
+        page = await client.get(running.console)
+
+        assert page.headers["content-type"] == "text/plain; charset=utf-8"
+        assert f"docker push localhost:{running.ports['Registry']}/library/alpine" in page.text
+
+
+async def test_an_unknown_path_is_refused_with_the_request_s_id(running: House):
+    async with httpx.AsyncClient() as client:
+        refused = await client.get(f"{running.console}/nothing")
+
+        assert refused.status_code == 404
+        assert refused.headers["x-request-id"] in refused.text
+
+
+async def test_an_unknown_host_is_refused_in_the_dialect_of_its_path(running: House):
+    async with httpx.AsyncClient() as client:
+        stranger = {"Host": "rebound.example:5000"}
+        oci = await client.get(f"{running.registry}/v2/", headers=stranger)
+        page = await client.get(f"{running.registry}/", headers=stranger)
+
+        assert (oci.status_code, page.status_code) == (421, 421)
+        assert oci.json()["errors"][0]["detail"] == {"host": "rebound.example:5000"}
+        assert page.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [("build-1.2_3", True), ("a" * 64, True), ("a" * 65, False), ("a b", False), ('"a"', False)],
+)
+async def test_a_request_s_id_is_taken_if_it_is_harmless(running: House, *, given: str, taken: bool):
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(f"{running.ops}/livez", headers={"X-Request-Id": given})
+
+        assert (answer.headers["x-request-id"] == given) is taken
+        assert len(answer.headers.get_list("x-request-id")) == 1
+
+
+def test_a_second_start_answers_within_three_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with house(tmp_path / "data"):
+        pass
+
+    with house(tmp_path / "data") as running:
+        with capsys.disabled():
+            print(f" [second start: {running.seconds:.2f} s]", end="")  # noqa: T201 - the figure is wanted
+
+        assert running.seconds < 3
+        assert "Password" not in running.greeting
+
+
+@pytest.mark.parametrize("name", ["REGISTRY_PORT", "CONSOLE_PORT", "OPS_PORT"])
+def test_a_busy_port_is_told_in_one_line_that_names_its_variable(tmp_path: Path, name: str):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        ended = moorage("up", data=tmp_path / "data", **{name: port})
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.count("\n") == 1
+    assert f"MOORAGE_{name}" in ended.stderr
+    assert port in ended.stderr
+
+
+def test_an_address_that_this_machine_has_not_is_told_in_one_line(tmp_path: Path):
+    ended = moorage("up", data=tmp_path / "data", HOST="192.0.2.1")
+
+    assert (ended.returncode, ended.stderr) == (1, "MOORAGE_HOST: this machine has no address 192.0.2.1\n")
+
+
+def test_a_bad_setting_is_told_in_one_line(tmp_path: Path):
+    ended = moorage("up", data=tmp_path / "data", WORKERS="many")
+
+    assert (ended.returncode, ended.stderr) == (HOPELESS, "MOORAGE_WORKERS: 'many' is not a whole number from 1 to 64\n")
+
+
+def test_a_bad_master_key_is_told_in_one_line(tmp_path: Path):
+    ended = moorage("up", data=tmp_path / "data", MASTER_KEY="short")
+
+    assert ended.returncode == HOPELESS
+    assert ended.stderr.startswith("MOORAGE_MASTER_KEY: ")
+    assert ended.stderr.count("\n") == 1
+    assert "short" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["registry", "create", "--help"]])
+def test_small_commands_write_only_what_was_asked(tmp_path: Path, arguments: list[str]):
+    ended = moorage(*arguments, data=tmp_path)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout
+
+
+def test_asking_for_help_imports_no_server():
+    heavy = "sqlalchemy uvicorn starlette cryptography"
+    code = f"import sys, moorage.__main__; sys.exit(sum(name in sys.modules for name in {heavy!r}.split()))"
+
+    assert subprocess.run([sys.executable, "-c", code], env=environment(Path()), check=False).returncode == 0
