@@ -1,0 +1,19 @@
+"""What can be wrong with a request's body on the wire."""
+
+from moorage.errors import Problem
+
+
+class RequestTimeout(Problem):
+    """The body stopped coming, or comes too slowly to keep its place."""
+
+    code, status, summary = "REQUEST_TIMEOUT", 408, "the request's body stopped coming"
+
+
+class RequestMalformed(Problem):
+    """The body breaks the rules of HTTP/1.1, so nobody can tell where it ends."""
+
+    code, status, summary = (
+        "BAD_REQUEST",
+        400,
+        "the request's body is not valid HTTP/1.1",
+    )

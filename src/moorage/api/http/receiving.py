@@ -1,0 +1,173 @@
+"""A long body, read from the socket into buffers and consumed in worker threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from moorage.api.http.waiting import settled
+from moorage.storage.store import Disconnected
+
+if TYPE_CHECKING:
+    from moorage.api.http.bodies import Consume
+    from moorage.api.http.cycle import Cycle
+
+# A body that pauses for so long gives its buffer back, so a stalled upload holds none.
+LULL = 0.5
+_SPARE = 16
+
+
+class Buffers:
+    """A process's buffers for bodies: so many large ones, and small ones for those who come later.
+
+    This is what keeps memory flat whatever the number of uploads.
+    """
+
+    def __init__(self, size: int, count: int) -> None:
+        self.size = size
+        self.count = count
+        self.given = 0
+        self._spare: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """Give a buffer: a spare one, a new one, or a small one if too many are out."""
+        self.given += 1
+        if self._spare:
+            return self._spare.pop()
+        return bytearray(self.size if self.given <= self.count else self.size // 8)
+
+    def give(self, buffer: bytearray) -> None:
+        """Take a buffer back."""
+        self.given -= 1
+        if len(buffer) == self.size and len(self._spare) < min(_SPARE, self.count):
+            self._spare.append(buffer)
+
+
+class Receiving:
+    """One upload of known length: while one piece is consumed, the next is received."""
+
+    def __init__(self, cycle: Cycle, consume: Consume) -> None:
+        self.cycle = cycle
+        self.loop = cycle.proto.loop
+        self.consume = consume
+        self.buffers = cycle.proto.buffers
+        self.pool = cycle.proto.pool
+        self.socket: socket.socket | None = None
+        self.left = cycle.proto.body_left or 0
+        self.ended = False
+        self.buffer: bytearray | None = None
+        self.filled = 0
+        self.job: asyncio.Future[None] | None = None
+        self.consuming: bytearray | None = None
+        self.lull: asyncio.TimerHandle | None = None
+
+    async def run(self) -> int:
+        """Receive all that was announced and count it, or raise Disconnected or RequestTimeout."""
+        cycle = self.cycle
+        first, cycle.body = cycle.body, bytearray()
+        total = len(first) + self.left
+        try:
+            if first:
+                self._start(memoryview(first))
+            await self._receive()
+        finally:
+            await self._stop()
+        if self.left:
+            raise Disconnected
+        return total
+
+    async def _receive(self) -> None:
+        proto = self.cycle.proto
+        descriptor = os.dup(proto.transport.get_extra_info("socket").fileno())
+        self.socket = socket.socket(fileno=descriptor)
+        while self.left and not self.ended and not self.cycle.disconnected:
+            proto.awaits(True)
+            try:
+                await self._fill()
+            finally:
+                proto.awaits(False)
+                await self._hand_on()
+
+    async def _fill(self) -> None:
+        """Wait until the buffer is full, the body whole, the sender slow or gone."""
+        assert self.socket is not None
+        done = self.cycle.waiting_for = self.loop.create_future()
+        try:
+            self._readable()
+            if not done.done():
+                self.loop.add_reader(self.socket.fileno(), self._readable)
+            await done
+        finally:
+            self.loop.remove_reader(self.socket.fileno())
+            self.cycle.waiting_for = None
+            if self.lull is not None:
+                self.lull.cancel()
+                self.lull = None
+
+    def _readable(self) -> None:
+        done = self.cycle.waiting_for
+        if done is None or done.done():
+            return
+        assert self.socket is not None
+        self.buffer = buffer = self.buffer or self.buffers.take()
+        end = min(len(buffer), self.filled + self.left)
+        try:
+            count = self.socket.recv_into(memoryview(buffer)[self.filled : end])
+        except (BlockingIOError, InterruptedError):
+            if not self.filled:
+                self._give_back()
+            return
+        except OSError:
+            count = 0
+        self.ended = not count
+        self.filled += count
+        self.left -= count
+        self.cycle.proto.moved += count
+        if self.ended or self.filled == end:
+            done.set_result(None)
+        elif self.lull is None:
+            self.lull = self.loop.call_later(LULL, self._slow)
+
+    def _slow(self) -> None:
+        done = self.cycle.waiting_for
+        if done is not None and not done.done():
+            done.set_result(None)
+
+    async def _hand_on(self) -> None:
+        """Have what was received consumed, once the piece before it is."""
+        await self._settle()
+        if self.filled and self.buffer is not None:
+            self.consuming, self.buffer = self.buffer, None
+            piece = memoryview(self.consuming)[: self.filled]
+            self.filled = 0
+            self._start(piece)
+        else:
+            self._give_back()
+
+    def _start(self, piece: memoryview) -> None:
+        self.job = self.loop.run_in_executor(self.pool, self.consume, piece)
+
+    async def _settle(self) -> None:
+        job, self.job = self.job, None
+        try:
+            if job is not None:
+                await settled(job)
+        finally:
+            if self.consuming is not None:
+                self.buffers.give(self.consuming)
+                self.consuming = None
+
+    async def _stop(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+        try:
+            await self._settle()
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if self.buffer is not None:
+            self.buffers.give(self.buffer)
+            self.buffer = None
