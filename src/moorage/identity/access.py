@@ -21,7 +21,6 @@ from moorage.db import Statement
 from moorage.db.tables import member, project, user_group, user_group_member
 from moorage.identity import accounts, refresh, roles, scopes, tokens, users
 from moorage.identity.callers import ANONYMOUS, Caller
-from moorage.identity.passwords import lane_of
 from moorage.identity.roles import NOTHING, Permission
 from moorage.identity.scopes import Scope
 from moorage.identity.tokens import Grants, Tokens
@@ -102,6 +101,7 @@ class _Known:
     subjects: dict[tuple[str, int], Account] = field(default_factory=dict)
     names: dict[str, Account] = field(default_factory=dict)
     permissions: dict[tuple[str, int, str], Permissions] = field(default_factory=dict)
+    actions: dict[tuple[str, int, str], frozenset[OciAction]] = field(default_factory=dict)
 
 
 class Access:
@@ -144,7 +144,7 @@ class Access:
             right = _is_secret(found, password, self.db.now())
         else:
             hashed = found.password if found else None
-            right = await self._passwords.verify(password, hashed, lane=lane_of(address, name))
+            right = await self._passwords.verify(password, hashed, address=address, name=name)
         if found is None or not right or not found.works(self.db.now()):
             raise Unauthorized(_WRONG)
         if found.password and self._passwords.outdated(found.password):
@@ -195,7 +195,14 @@ class Access:
 
     async def actions(self, caller: Caller, project: str) -> frozenset[OciAction]:
         """Say what *caller* may do on the wire with the repositories of *project*."""
-        return roles.oci_actions(await self.permissions(caller, project))
+        known = self._current()
+        key = (caller.kind, caller.id, project)
+        found = known.actions.get(key)
+        if found is None or caller.admin:
+            found = roles.oci_actions(await self.permissions(caller, project))
+            if found and not caller.admin:
+                _remember(known.actions, key, found)
+        return found
 
     async def may(self, caller: Caller, project: str, resource: str, action: str) -> bool:
         """Say whether *caller* may do *action* to a *resource* of *project*."""
@@ -244,10 +251,13 @@ class Access:
         return everybody | _given(robot.grants, name)
 
     async def _bearer(self, text: str) -> Identified:
-        verified = await self.tokens.verify(text)
+        known = self._current()
+        verified = await self.tokens.verify(text, version=known.version)
         if verified.kind == "anonymous":
             return Identified(ANONYMOUS, verified.grants)
-        found = await self._subject(verified.kind, verified.number)
+        found = known.subjects.get((verified.kind, verified.number))
+        if found is None:
+            found = await self._subject(verified.kind, verified.number)
         if found is None or not _still_good(found, verified, self.db.now()):
             raise Unauthorized("the token is void since its account changed; sign in again")
         return Identified(found.caller, verified.grants)

@@ -71,6 +71,8 @@ class Passwords:
         self._lanes = _Lanes(pause, clock)
         # Checked when there is no such user, so that the answer takes as long.
         self._nobody = hasher.hash(os.urandom(16).hex())
+        # "$argon2id$v=19$m=…,t=…,p=…$", and then salt and hash.
+        self._made_like = self._nobody.rsplit("$", 2)[0] + "$"
 
     async def hash(self, password: str) -> str:
         """Hash *password*; the text names the scheme and its parameters."""
@@ -79,12 +81,15 @@ class Passwords:
 
     def outdated(self, hashed: str) -> bool:
         """Say whether *hashed* was made with other parameters than today's."""
-        return self._hasher.check_needs_rehash(hashed)
+        return not hashed.startswith(self._made_like)
 
-    async def verify(self, password: str, hashed: str | None, *, lane: str) -> bool:
+    async def verify(
+        self, password: str, hashed: str | None, *, address: str, name: str = ""
+    ) -> bool:
         """Say whether *password* is the one *hashed*; None, for no such user, is as much work.
 
-        Raises TooManyRequests when too many checks of the same *lane*, or of all, are waiting.
+        Raises TooManyRequests when too many checks from one *address* (or, when that is not
+        known, of one *name*), or too many of all, are waiting.
         """
         kept = hashed or self._nobody
         if len(password) > LONGEST:
@@ -93,6 +98,7 @@ class Passwords:
         right = self._facts.get(fact)
         if right and hashed:
             return True
+        lane = lane_of(address, name)
         with self._lanes.enter(lane):
             if right is None:
                 right = await self._find_out(fact, kept, password)

@@ -180,9 +180,12 @@ class Tokens:
         header = {"alg": ALGORITHM, "typ": "JWT", "kid": key.kid}
         return Issued(jwt.encode(header, claims, key, algorithms=[ALGORITHM]), now, ends)
 
-    async def verify(self, text: str) -> Verified:
-        """Give what *text* says, if this registry signed it and it is in time, or raise Unauthorized."""
-        keys = self._keys if self._keys.version == self._db.access_version() else await self._load()
+    async def verify(self, text: str, *, version: int) -> Verified:
+        """Give what *text* says, if this registry signed it and it is in time, or raise Unauthorized.
+
+        *version* is the access version that the caller found just now.
+        """
+        keys = self._keys if self._keys.version == version else await self._load()
         verified = self._verified.get(text)
         if verified is None or verified.key not in keys.known:
             verified = self._read(text, keys)
