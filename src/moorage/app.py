@@ -26,9 +26,12 @@ from moorage.settings import Settings
 from moorage.supervisor import HOPELESS, CannotListen, Child, Leash, Listener, Supervisor
 
 if TYPE_CHECKING:
+    import ssl
+
     from starlette.types import ASGIApp
 
     from moorage.api.health import Health
+    from moorage.api.http.limits import Limits
     from moorage.identity.keys import MasterKey
     from moorage.serving import Site
     from moorage.web.console import Console
@@ -70,7 +73,8 @@ class Moorage:
 
     def serve(self, role: str, inherited: Inherited) -> int:
         """Serve the registry plane or the console in this process."""
-        from moorage import serving
+        from moorage.api.http.server import run
+        from moorage.serving import serve
 
         set_ = _start()
         leash = _leash(inherited)
@@ -79,25 +83,27 @@ class Moorage:
         build = _registry_sites if role == "registry" else _console_sites
 
         async def main() -> None:
-            await serving.serve(build(set_, sockets), leash, set_.listening.shutdown_grace)
+            await serve(build(set_, sockets), leash, set_.listening.shutdown_grace)
 
-        serving.run(main())
+        run(main())
         return 0
 
     def work(self, inherited: Inherited) -> int:
         """Do background work in this process."""
-        from moorage import serving
+        from moorage.api.http.server import run
+        from moorage.serving import on_signal
 
         _start()
         leash = _leash(inherited)
 
         async def main() -> None:
-            asked = serving.stop_asked()
+            asked = asyncio.Event()
+            on_signal(asked.set)
             if leash is not None:
                 leash.ready()
             await asked.wait()
 
-        serving.run(main())
+        run(main())
         return 0
 
     def settings(self, *, markdown: bool) -> int:
@@ -223,17 +229,40 @@ def _site(set_: Settings, name: str, app: ASGIApp, sockets: Sockets) -> Site:
     from moorage.api.front import front
     from moorage.serving import Site
 
-    place = set_.listening
-    # The operator's port is this machine's own, and is asked by probes that know no certificate.
-    tls = place.tls and name != "ops"
     return Site(
         name=name,
-        app=front(app, Proxies(place.trusted_proxies)),
+        app=front(app, Proxies(set_.listening.trusted_proxies)),
         sockets=sockets[name],
-        keep_alive=set_.requests.keep_alive,
-        tls_cert=place.tls_cert if tls else None,
-        tls_key=place.tls_key if tls else None,
+        limits=_limits(set_),
+        # The operator's port is this machine's own, and is asked by probes that know no certificate.
+        tls=None if name == "ops" else _tls(set_),
     )
+
+
+def _limits(set_: Settings) -> Limits:
+    from moorage.api.http.limits import Limits
+
+    asked = set_.requests
+    return Limits(
+        head_seconds=asked.header_seconds,
+        head_bytes=asked.header_bytes,
+        head_fields=asked.header_count,
+        idle_seconds=asked.keep_alive,
+        pace_seconds=asked.body_idle,
+    )
+
+
+def _tls(set_: Settings) -> ssl.SSLContext | None:
+    from moorage.serving import tls
+
+    certificate, key = set_.listening.tls_cert, set_.listening.tls_key
+    if certificate is None or key is None:
+        return None
+    try:
+        return tls(certificate, key)
+    except OSError as error:
+        sys.stderr.write(f"MOORAGE_TLS_CERT, MOORAGE_TLS_KEY: they cannot be used together: {error}\n")
+        sys.exit(HOPELESS)
 
 
 def _pages(health: Health, *others: Console) -> ASGIApp:
