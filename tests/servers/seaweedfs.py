@@ -100,7 +100,7 @@ def _command(weed: str, folder: Path, ports: list[int]) -> list[str]:
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         "-master.telemetry=false",
-        "-master.volumeSizeLimitMB=256",
+        "-master.volumeSizeLimitMB=4096",
         "-volume.max=200",
         "-filer",
         "-s3",

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
@@ -32,6 +32,9 @@ from moorage.storage.store import (
     checked_prefix,
 )
 from moorage.storage.threads import Threads
+
+if TYPE_CHECKING:
+    from obstore import GetResult
 
 T = TypeVar("T")
 Remote = S3Store | GCSStore | AzureStore
@@ -117,15 +120,10 @@ class ObjectStore:
 
     async def read(self, key: Key, start: int, end: int) -> AsyncIterator[bytes]:
         """Stream a range; a client that stalls holds a piece and a connection."""
-        path = self._path(key)
-        if start >= end:
+        if start >= end or (found := await self._get(key, start, end)) is None:
             await self._sure_size(key)
             return
         with _problems(key):
-            async with asyncio.timeout(PATIENCE):
-                found = await obstore.get_async(
-                    self.bucket.reading, path, options={"range": (start, end)}
-                )
             pieces = aiter(found.stream(min_chunk_size=PIECE))
             while True:
                 async with asyncio.timeout(PATIENCE):
@@ -198,6 +196,19 @@ class ObjectStore:
         if size is None:
             raise Missing(key)
         return size
+
+    async def _get(self, key: Key, start: int, end: int) -> "GetResult | None":
+        """Ask for a range; None when the object ends before it, which S3 calls an error."""
+        try:
+            with _problems(key):
+                async with asyncio.timeout(PATIENCE):
+                    return await obstore.get_async(
+                        self.bucket.reading, self._path(key), options={"range": (start, end)}
+                    )
+        except Unavailable:
+            if start < await self._sure_size(key):
+                raise
+            return None
 
     async def _send(self, path: str, intake: Intake) -> None:
         await intake.fill()

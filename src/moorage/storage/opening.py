@@ -94,11 +94,11 @@ def _remote(parts: SplitResult, options: dict[str, str], *, reading: bool) -> "R
     client: ClientConfig = {
         "connect_timeout": timedelta(seconds=3),
         # A download may take hours, as long as it moves; anything else is one short request.
-        "timeout": timedelta(days=1) if reading else timedelta(seconds=20),
-        "read_timeout": timedelta(seconds=10),
+        "timeout": timedelta(days=1) if reading else timedelta(seconds=60),
+        "read_timeout": timedelta(seconds=10 if reading else 30),
         "allow_http": options.get("endpoint", "").startswith("http:"),
     }
-    retry: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=8)}
+    retry: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
     if parts.scheme == "gs":
         return GCSStore(parts.netloc, client_options=client, retry_config=retry)
     if parts.scheme == "az":

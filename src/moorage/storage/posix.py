@@ -250,6 +250,8 @@ class PosixStore:
     def _join(self, keys: Sequence[Key], into: Key) -> None:
         """Copy the files into one, inside the kernel."""
         target = self._begin(into, 0)
+        # The kernel does not copy into a file that is open for appending.
+        fcntl.fcntl(target, fcntl.F_SETFL, os.O_WRONLY)
         try:
             for key in keys:
                 self._append(target, key)
@@ -260,7 +262,6 @@ class PosixStore:
         source = self._open(key)
         try:
             at = 0
-            # sendfile, since copy_file_range refuses a file that was opened for appending.
             while sent := os.sendfile(target, source, at, 1 << 30):
                 at += sent
         except OSError as problem:
