@@ -173,7 +173,7 @@ class _Binder:
 
     def _on_conflict_target(self, clause: Any, **kw: Any) -> str:
         text: str = super()._on_conflict_target(clause, **kw)  # type: ignore[misc]
-        if text.startswith("ON CONSTRAINT"):
+        if clause.constraint_target is not None:
             raise Unbindable("name a conflict's columns: SQLite knows no ON CONSTRAINT")
         if self.bound and text.startswith("(") and COLUMN not in text:
             text = f"({COLUMN}, {text[1:]}"

@@ -139,7 +139,7 @@ def _compile(clause: Executable, mode: int) -> Plan:
     if compiled.insert_prefetch or compiled.update_prefetch:
         raise Unbindable("defaults computed in Python are not run: give the value")
     sqlite = mode in (SQLITE_BOUND, SQLITE)
-    params = compiled.binds
+    params = {name: param for param, name in compiled.bind_names.items()}
     free = {name for name, param in params.items() if param.required and name != REGISTRY}
     constants = {
         name: _converter(param.type, dialect, sqlite=sqlite)(param.value)
