@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 PATH: Final = "/service/token"
 LARGEST_FORM: Final = 64 * 1024
 MOST_SCOPES: Final = 100
+LONGEST_SCOPES: Final = 8 * 1024
+"""A token is sent in a header with every request: its scopes together are no longer than this."""
 _MOST_FIELDS = 200
+_SCOPE_AS_JSON = 80
 _FORM = "application/x-www-form-urlencoded"
 _YES = frozenset({"true", "1"})
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -188,6 +191,10 @@ def _scopes(fields: Fields) -> tuple[TokenScope, ...]:
     asked = scopes.parse(fields.get("scope", []))
     if len(asked) > MOST_SCOPES:
         raise TokenRequestInvalid(f"a token has at most {MOST_SCOPES} scopes, not {len(asked)}")
+    if sum(_SCOPE_AS_JSON + len(scope.name) for scope in asked) > LONGEST_SCOPES:
+        raise TokenRequestInvalid(
+            "the scopes are too long for one token: ask for fewer repositories at once"
+        )
     return asked
 
 
