@@ -1,3 +1,21 @@
-"""The servers that tests may ask for."""
+"""The servers that tests may ask for, and the loops that they run on."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
 
 pytest_plugins = ("tests.servers.postgres", "tests.servers.seaweedfs")
+
+# These talk to a server on sockets, so they run on the loop that production has.
+ON_UVLOOP = {"test_http_protocol.py"}
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Choose the loop of a test."""
+    if item.path.name in ON_UVLOOP:
+        return {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}

@@ -51,23 +51,30 @@ class Cycle(RequestResponseCycle):
 
     async def receive(self) -> Any:  # noqa: ANN401  # as above
         """Give the next part of the body; raise RequestTimeout or RequestMalformed."""
-        if (
-            not self.more_body
-            or self.body
-            or self.disconnected
-            or self.response_complete
+        if self.more_body and not (
+            self.body or self.disconnected or self.response_complete
         ):
-            return await super().receive()
-        self.proto.awaits(True)
-        try:
-            message = await super().receive()
-        finally:
-            self.proto.awaits(False)
-        if self.failure is not None and not self.disconnected:
-            failure, self.failure = self.failure, None
+            await self._body_or_failure()
+        return await super().receive()
+
+    async def _body_or_failure(self) -> None:
+        if self.failure is None:
+            self._go_on()
+            self.proto.awaits(True)
+            try:
+                await self.message_event.wait()
+            finally:
+                self.proto.awaits(False)
+        if self.failure is not None and not (self.body or self.disconnected):
             self.keep_alive = False
-            raise failure
-        return message
+            raise self.failure
+
+    def _go_on(self) -> None:
+        """Let the client send, and tell it so if it asked."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.waiting_for_100_continue = False
+        self.flow.resume_reading()
 
     async def receive_into(self, consume: Consume) -> int:
         """Extension ``moorage.receive``: hand the body's bytes to *consume* and count them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 from moorage.api.http.waiting import settled
@@ -60,7 +61,6 @@ class Receiving:
         self.buffer: bytearray | None = None
         self.filled = 0
         self.job: asyncio.Future[None] | None = None
-        self.consuming: bytearray | None = None
         self.lull: asyncio.TimerHandle | None = None
 
     async def run(self) -> int:
@@ -139,25 +139,25 @@ class Receiving:
         """Have what was received consumed, once the piece before it is."""
         await self._settle()
         if self.filled and self.buffer is not None:
-            self.consuming, self.buffer = self.buffer, None
-            piece = memoryview(self.consuming)[: self.filled]
+            buffer, self.buffer = self.buffer, None
+            job = self._start(memoryview(buffer)[: self.filled])
             self.filled = 0
-            self._start(piece)
+            # Not when the next piece comes: that may take long, and a stalled upload holds none.
+            job.add_done_callback(partial(self._consumed, buffer))
         else:
             self._give_back()
 
-    def _start(self, piece: memoryview) -> None:
+    def _start(self, piece: memoryview) -> asyncio.Future[None]:
         self.job = self.loop.run_in_executor(self.pool, self.consume, piece)
+        return self.job
+
+    def _consumed(self, buffer: bytearray, _: asyncio.Future[None]) -> None:
+        self.buffers.give(buffer)
 
     async def _settle(self) -> None:
         job, self.job = self.job, None
-        try:
-            if job is not None:
-                await settled(job)
-        finally:
-            if self.consuming is not None:
-                self.buffers.give(self.consuming)
-                self.consuming = None
+        if job is not None:
+            await settled(job)
 
     async def _stop(self) -> None:
         if self.socket is not None:
