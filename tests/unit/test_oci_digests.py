@@ -41,7 +41,17 @@ def test_text_is_a_digest_or_is_refused(text: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "sha256", A[:-1], A + "a", A.upper(), A.replace("a", "A"), f" {A}", f"{A}\n", "sha512:" + "a" * 64],
+    [
+        "",
+        "sha256",
+        A[:-1],
+        A + "a",
+        A.upper(),
+        A.replace("a", "A"),
+        f" {A}",
+        f"{A}\n",
+        "sha512:" + "a" * 64,
+    ],
 )
 def test_what_is_nearly_a_digest_is_refused_with_the_rule(text: str):
     with pytest.raises(DigestInvalid, match="must be"):

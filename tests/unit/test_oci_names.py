@@ -110,7 +110,9 @@ def test_a_tag_is_a_reference(text: str):
     assert names.reference(text) == names.tag(text) == text
 
 
-@pytest.mark.parametrize("text", ["", ".a", "-a", "a/b", "a b", "é", "a" * 129, "latest\n", "a\x00"])
+@pytest.mark.parametrize(
+    "text", ["", ".a", "-a", "a/b", "a b", "é", "a" * 129, "latest\n", "a\x00"]
+)
 def test_what_is_no_tag_is_refused(text: str):
     with pytest.raises(TagInvalid, match="is not a tag"):
         names.reference(text)

@@ -27,7 +27,8 @@ def test_a_range_gives_start_and_stop(header: str, expected: tuple[int, int]):
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=0-1,5-6", "pages=1-2", "bytes=1--2",
+    [None, "", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=0-1,5-6", "pages=1-2",
+     "bytes=1--2",
      "bytes=\u0661-\u0662", f"bytes={'9' * 5000}-"],
 )  # fmt: skip
 def test_what_is_no_single_range_of_bytes_is_answered_whole(header: str | None):
@@ -48,7 +49,9 @@ def test_nothing_of_an_empty_blob_can_be_asked_for(header: str):
         byte_range(header, 0)
 
 
-@given(st.text() | st.from_regex(r"bytes=[0-9]{0,5}-[0-9]{0,5}", fullmatch=True), st.integers(0, 10**5))
+@given(
+    st.text() | st.from_regex(r"bytes=[0-9]{0,5}-[0-9]{0,5}", fullmatch=True), st.integers(0, 10**5)
+)
 def test_any_header_gives_bytes_of_the_blob_or_the_whole_or_a_refusal(header: str, size: int):
     try:
         found = byte_range(header, size)
@@ -58,7 +61,9 @@ def test_any_header_gives_bytes_of_the_blob_or_the_whole_or_a_refusal(header: st
     assert found is None or 0 <= found[0] < found[1] <= size
 
 
-@pytest.mark.parametrize("header", ["0-1023", "bytes 0-1023/*", "bytes 0-1023/2048", "bytes=0-1023"])
+@pytest.mark.parametrize(
+    "header", ["0-1023", "bytes 0-1023/*", "bytes 0-1023/2048", "bytes=0-1023"]
+)
 def test_a_chunk_says_its_first_and_last_byte(header: str):
     assert content_range(header) == (0, 1023)
 

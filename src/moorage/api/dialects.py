@@ -65,7 +65,8 @@ def harbor(
 ) -> Answer:
     """Write a problem as Harbor's API does: compact, and with a line end."""
     status, code, message = _seen(problem)
-    code = "UNKNOWN" if status >= SERVER_ERROR else _HARBOR_CODES.get(code, code)
+    code = _HARBOR_BY_STATUS.get(status) or _HARBOR_CODES.get(code, code)
+    code = "UNKNOWN" if status >= SERVER_ERROR else code
     error = {"code": code, "message": f"{message} (request {_id(request_id)})"}
     return _json({"errors": [error]}, problem, request_id, headers, end=b"\n")
 
@@ -126,7 +127,7 @@ _HARBOR_CODES = {
     "PAGINATION_NUMBER_INVALID": "BAD_REQUEST",
     "BLOB_UPLOAD_INVALID": "BAD_REQUEST",
     "MANIFEST_BLOB_UNKNOWN": "BAD_REQUEST",
-    "SIZE_INVALID": "REQUEST_ENTITY_TOO_LARGE",
+    "SIZE_INVALID": "BAD_REQUEST",
     "BLOB_UNKNOWN": "NOT_FOUND",
     "BLOB_UPLOAD_UNKNOWN": "NOT_FOUND",
     "MANIFEST_UNKNOWN": "NOT_FOUND",
@@ -134,6 +135,7 @@ _HARBOR_CODES = {
     "DENIED": "FORBIDDEN",
     "TOOMANYREQUESTS": "TOO_MANY_REQUEST",
 }
+_HARBOR_BY_STATUS = {405: "METHOD_NOT_ALLOWED", 413: "REQUEST_ENTITY_TOO_LARGE"}
 
 
 def _seen(problem: Exception) -> tuple[int, str, str]:

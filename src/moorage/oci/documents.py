@@ -28,15 +28,19 @@ class Repeated(dict[str, object]):
     names: tuple[str, ...] = ()
 
 
-def refusal(path: str, rule: str, value: object = None) -> ManifestInvalid:
+def refusal(path: str, rule: str, value: object = ...) -> ManifestInvalid:
     """Make the error that names where in the document, which rule, and the value."""
-    shown = _shown(value) if value is not None else None
-    message = f"{path}: {rule}" + (f", but it is {shown}" if shown is not None else "")
+    if value is ...:
+        return ManifestInvalid(f"{path}: {rule}", path=path, rule=rule)
+    shown = _shown(value)
+    message = f"{path}: {rule}, but it is {shown}"
     return ManifestInvalid(message, path=path, rule=rule, value=shown)
 
 
 def _shown(value: object) -> str:
     """Write a value in a few ASCII characters, whatever it is and however long."""
+    if value is None:
+        return "missing"
     if isinstance(value, list | dict):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
     return json.dumps(value[:120] if isinstance(value, str) else value)[:120]
@@ -94,9 +98,9 @@ def _deeper_than(limit: int, body: bytes) -> bool:
 
     Each round takes away the innermost brackets; what never pairs up is left to the parser.
     """
-    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
-    if brackets.count(b"[") + brackets.count(b"{") <= limit:
+    if body.count(b"[") + body.count(b"{") <= limit:
         return False
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
     for _ in range(limit):
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
     left = brackets.count(b"[") + brackets.count(b"{")

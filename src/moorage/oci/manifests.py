@@ -45,6 +45,7 @@ _TOP = folded(
 )  # fmt: skip
 _DESCRIPTOR = folded("mediaType", "digest", "size", "data")
 
+_DIGEST_RULE = f"must be a digest, {' or '.join(ALGORITHMS)}"
 _MANIFEST_TYPE = re.compile(r"application/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,120}\+json")
 _MEDIA_TYPE = re.compile(r"(?=.{3,255}\Z)[A-Za-z0-9][!-.0-~]*/[!-~](?:[ -~]*[!-~])?")
 _SCHEMA_1 = re.compile(r"application/vnd\.docker\.distribution\.manifest\.v1\+(?:json|prettyjws)")
@@ -179,9 +180,9 @@ def _check_members(document: dict[str, object], shape: str) -> None:
                     f"$.{member}", f"must not be there: the media type is of the kind {shape}"
                 )
     if shape == "image" and document.get("config") is None:
-        raise refusal("$.config", "must be the descriptor of the image's config", "missing")
+        raise refusal("$.config", "must be the descriptor of the image's config", None)
     if shape == "index" and "manifests" not in document:
-        raise refusal("$.manifests", "must be a list of descriptors", "missing")
+        raise refusal("$.manifests", "must be a list of descriptors", None)
 
 
 def _check_schema_version(document: dict[str, object], shape: str) -> None:
@@ -190,9 +191,7 @@ def _check_schema_version(document: dict[str, object], shape: str) -> None:
     if version is None and shape == "artifact":
         return
     if type(version) is not int or version != SCHEMA_VERSION:
-        raise refusal(
-            "$.schemaVersion", f"must be the number {SCHEMA_VERSION}", _or_missing(version)
-        )
+        raise refusal("$.schemaVersion", f"must be the number {SCHEMA_VERSION}", version)
 
 
 def _descriptors(document: dict[str, object], member: str, most: int) -> list[Descriptor]:
@@ -214,26 +213,23 @@ def _descriptor(found: object, path: str) -> Descriptor:
     unambiguous(path, found, _DESCRIPTOR)
     media_type = found.get("mediaType")
     if not isinstance(media_type, str) or _MEDIA_TYPE.fullmatch(media_type) is None:
-        raise refusal(f"{path}.mediaType", "must be a media type", _or_missing(media_type))
+        raise refusal(f"{path}.mediaType", "must be a media type", media_type)
     digest = _digest(found.get("digest"), f"{path}.digest")
     size = found.get("size")
     if type(size) is not int or not 0 <= size <= SIZE_LIMIT:
-        raise refusal(
-            f"{path}.size", f"must be a whole number from 0 to {SIZE_LIMIT}", _or_missing(size)
-        )
+        raise refusal(f"{path}.size", f"must be a whole number from 0 to {SIZE_LIMIT}", size)
     if found.get("data") is not None:
         _check_data(found["data"], digest, size, f"{path}.data")
     return Descriptor(media_type, digest, size)
 
 
 def _digest(found: object, path: str) -> Digest:
-    rule = f"must be a digest, {' or '.join(ALGORITHMS)}"
     if not isinstance(found, str):
-        raise refusal(path, rule, _or_missing(found))
+        raise refusal(path, _DIGEST_RULE, found)
     try:
         return Digest.parse(found)
     except DigestInvalid as error:
-        raise refusal(path, rule, found) from error
+        raise refusal(path, _DIGEST_RULE, found) from error
 
 
 def _check_data(found: object, digest: Digest, size: int, path: str) -> None:
@@ -283,7 +279,3 @@ def _content_size(blobs: tuple[Descriptor, ...]) -> int:
     if total > SIZE_LIMIT:
         raise refusal("$", f"must name no more than {SIZE_LIMIT} bytes", total)
     return total
-
-
-def _or_missing(found: object) -> object:
-    return "missing" if found is None else found
