@@ -1,1 +1,1 @@
-"""The specs' vocabulary: digests, names, descriptors, manifests, ranges, error codes. Pure values, no I/O."""
+"""The specs' vocabulary: digests, names, manifests, ranges, errors. Pure values, no I/O."""
