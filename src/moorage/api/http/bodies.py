@@ -33,9 +33,7 @@ class Body:
 
     __slots__ = ("_extensions", "_pool", "_receive", "count", "length")
 
-    def __init__(
-        self, scope: Scope, receive: Receive, pool: Executor | None = None
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, pool: Executor | None = None) -> None:
         self._extensions: Mapping[str, Any] = scope.get("extensions") or {}
         self._receive = receive
         self._pool = pool
@@ -66,9 +64,7 @@ class Body:
         if len(piece) < WORTH_A_THREAD:
             consume(memoryview(piece))
             return None
-        return asyncio.get_running_loop().run_in_executor(
-            self._pool, consume, memoryview(piece)
-        )
+        return asyncio.get_running_loop().run_in_executor(self._pool, consume, memoryview(piece))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Give the bytes in pieces of 64 KiB or more, but for the last."""
@@ -89,21 +85,16 @@ class Body:
         if ended is not None:
             raise ended
 
-    async def read(
-        self, limit: int, *, refusal: type[Problem] = ManifestTooLarge
-    ) -> bytes:
+    async def read(self, limit: int, *, refusal: type[Problem] = ManifestTooLarge) -> bytes:
         """Give the whole body, or raise *refusal* as soon as it is known to exceed *limit*."""
         if self.length is not None and self.length > limit:
-            message = (
-                f"{self.length} bytes are more than the {limit} that are accepted here"
-            )
+            message = f"{self.length} bytes are more than the {limit} that are accepted here"
             raise refusal(message, size=self.length, limit=limit)
         gathered = []
         async for piece in self._pieces():
             if self.count > limit:
-                raise refusal(
-                    f"more than the {limit} bytes that are accepted here", limit=limit
-                )
+                message = f"more than the {limit} bytes that are accepted here"
+                raise refusal(message, limit=limit)
             gathered.append(piece)
         return gathered[0] if len(gathered) == 1 else b"".join(gathered)
 

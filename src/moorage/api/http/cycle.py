@@ -51,20 +51,18 @@ class Cycle(RequestResponseCycle):
 
     async def receive(self) -> Any:  # noqa: ANN401  # as above
         """Give the next part of the body; raise RequestTimeout or RequestMalformed."""
-        if self.more_body and not (
-            self.body or self.disconnected or self.response_complete
-        ):
+        if self.more_body and not (self.body or self.disconnected or self.response_complete):
             await self._body_or_failure()
         return await super().receive()
 
     async def _body_or_failure(self) -> None:
         if self.failure is None:
             self._go_on()
-            self.proto.awaits(True)
+            self.proto.waits()
             try:
                 await self.message_event.wait()
             finally:
-                self.proto.awaits(False)
+                self.proto.goes_on()
         if self.failure is not None and not (self.body or self.disconnected):
             self.keep_alive = False
             raise self.failure
@@ -95,19 +93,13 @@ class Cycle(RequestResponseCycle):
         kind = message["type"]
         if not self.response_started and kind == "http.response.start":
             self._start(message["status"], message.get("headers", ()))
-        elif (
-            self.response_started
-            and kind == "http.response.body"
-            and not self.response_complete
-        ):
+        elif self.response_started and kind == "http.response.body" and not self.response_complete:
             self._body(message.get("body", b""), more=message.get("more_body", False))
         else:
             text = f"an application sent {kind} out of turn"
             raise RuntimeError(text)
 
-    async def send_file(
-        self, file: int | str | os.PathLike[str], start: int, end: int
-    ) -> None:
+    async def send_file(self, file: int | str | os.PathLike[str], start: int, end: int) -> None:
         """Extension ``moorage.sendfile``: the whole body is a file from *start* to before *end*.
 
         It comes after the answer's start and ends the answer. A descriptor stays the caller's.
@@ -118,9 +110,7 @@ class Cycle(RequestResponseCycle):
         if not self.response_started or end - start != self.expected_content_length:
             text = "a file must be the whole body of an answer that was begun with its length"
             raise RuntimeError(text)
-        opened = (
-            file if isinstance(file, int) else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        )
+        opened = file if isinstance(file, int) else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
             await Sending(self, opened, start, end).run()
         finally:
@@ -130,11 +120,11 @@ class Cycle(RequestResponseCycle):
         self._complete()
 
     async def _drained(self) -> None:
-        self.proto.awaits(True)
+        self.proto.waits()
         try:
             await self.flow.drain()
         finally:
-            self.proto.awaits(False)
+            self.proto.goes_on()
 
     def _start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         if self.more_body and not self.proto.will_read_rest(self):
@@ -161,19 +151,13 @@ class Cycle(RequestResponseCycle):
             lines.append(b"connection: close\r\n")
         head = b"".join(lines)
         # One look at the whole instead of a regular expression for each header.
-        if (
-            head.count(b"\r") != len(lines)
-            or head.count(b"\n") != len(lines)
-            or b"\0" in head
-        ):
+        if head.count(b"\r") != len(lines) or head.count(b"\n") != len(lines) or b"\0" in head:
             text = "a header's value holds a line's end"
             raise RuntimeError(text)
         self.response_started = True
         self.waiting_for_100_continue = False
         self.chunked_encoding = chunked
-        self.expected_content_length = (
-            _ENDLESS if endless and length is None else length or 0
-        )
+        self.expected_content_length = _ENDLESS if endless and length is None else length or 0
         self.transport.write(head + b"\r\n")
 
     def _has_body(self, status: int) -> bool:

@@ -71,9 +71,7 @@ NAMES: Mapping[str, frozenset[str]] = {
         }
     ),
     "HttpToolsProtocol.on_message_begin": frozenset({"headers", "scope", "url"}),
-    "HttpToolsProtocol.connection_made": frozenset(
-        {"client", "scheme", "server", "transport"}
-    ),
+    "HttpToolsProtocol.connection_made": frozenset({"client", "scheme", "server", "transport"}),
     "RequestResponseCycle.__init__": frozenset(
         {"body", "disconnected", "more_body", "response_complete", "response_started"}
         | {"waiting_for_100_continue", "expected_content_length", "chunked_encoding"}

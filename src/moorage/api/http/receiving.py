@@ -83,11 +83,11 @@ class Receiving:
         descriptor = os.dup(proto.transport.get_extra_info("socket").fileno())
         self.socket = socket.socket(fileno=descriptor)
         while self.left and not self.ended and not self.cycle.disconnected:
-            proto.awaits(True)
+            proto.waits()
             try:
                 await self._fill()
             finally:
-                proto.awaits(False)
+                proto.goes_on()
                 await self._hand_on()
 
     async def _fill(self) -> None:

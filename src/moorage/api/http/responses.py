@@ -62,9 +62,7 @@ async def send_json(
     """Answer with *content* as JSON; *headers* may name a media type of their own."""
     if not any(name == b"content-type" for name, _ in headers):
         headers = (JSON, *headers)
-    await send_bytes(
-        scope, send, _encoder.encode(content), status=status, headers=headers
-    )
+    await send_bytes(scope, send, _encoder.encode(content), status=status, headers=headers)
 
 
 async def send_file(  # noqa: PLR0913  # a file's part takes two ends
@@ -139,9 +137,7 @@ async def _read(
 ) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     while start < end:
-        reading = loop.run_in_executor(
-            pool, os.pread, file, min(PIECE, end - start), start
-        )
+        reading = loop.run_in_executor(pool, os.pread, file, min(PIECE, end - start), start)
         piece = await settled(reading)
         if not piece:
             return

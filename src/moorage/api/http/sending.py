@@ -34,7 +34,7 @@ class Sending:
     async def run(self) -> None:
         """Send it all, or cut the connection and raise."""
         proto = self.cycle.proto
-        proto.awaits(True)
+        proto.waits()
         whole = False
         try:
             # The answer's head is written at the end of the loop's turn, and goes first.
@@ -45,7 +45,7 @@ class Sending:
             await self._send()
             whole = True
         finally:
-            proto.awaits(False)
+            proto.goes_on()
             if self.out >= 0:
                 os.close(self.out)
             if not whole:
@@ -71,9 +71,7 @@ class Sending:
         if self.cycle.transport.get_write_buffer_size():
             return
         try:
-            sent = os.sendfile(
-                self.out, self.file, self.at, min(self.end - self.at, STRIDE)
-            )
+            sent = os.sendfile(self.out, self.file, self.at, min(self.end - self.at, STRIDE))
         except (BlockingIOError, InterruptedError):
             return
         except ConnectionError:
@@ -87,6 +85,4 @@ class Sending:
         if self.at >= self.end:
             done.set_result(None)
         elif not sent:
-            done.set_exception(
-                EOFError("the file is shorter than the answer announced")
-            )
+            done.set_exception(EOFError("the file is shorter than the answer announced"))

@@ -117,10 +117,8 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         state = self.server_state
-        while (
-            (state.tasks or state.connections) and not forced() and loop.time() < until
-        ):
-            await asyncio.sleep(0.02)
+        while (state.tasks or state.connections) and not forced() and loop.time() < until:
+            await asyncio.sleep(0.02)  # noqa: ASYNC110  # uvicorn's sets tell nobody
 
 
 def protocol(limits: Limits, pool: Executor | None = None) -> Any:  # noqa: ANN401  # uvicorn's own

@@ -1,0 +1,133 @@
+"""The heads of requests: what is read of them, and what is refused.
+
+What a proxy in front might read otherwise than we do is refused, so that no request can be hidden
+in another: two lengths, a length and a transfer coding, codings other than chunked, no Host or two,
+a target elsewhere than at the Host.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+    from moorage.api.http.limits import Limits
+
+Fault = tuple[HTTPStatus, str]
+
+TOO_LONG: Fault = (
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "the request's headers are too long",
+)
+_BAD = HTTPStatus.BAD_REQUEST
+
+
+class Heads(HttpToolsProtocol):
+    """The part of a connection that the parser tells of heads."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None,
+        limits: Limits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.limits = limits
+        self.in_head = False
+        # Whether the head began in the piece that is being read, which has `fed` bytes.
+        self.begun = False
+        self.fed = 0
+        self.head_bytes = 0
+        self.hosts = 0
+        self.length: int | None = None
+        self.codings: list[bytes] = []
+
+    def on_message_begin(self) -> None:
+        """Begin to read a request."""
+        super().on_message_begin()
+        self.in_head = self.begun = True
+        self.head_bytes = self.hosts = 0
+        self.length = None
+        self.codings = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; trailers, which come after the head, are dropped."""
+        if not self.in_head:
+            return
+        name = name.lower()
+        self.headers.append((name, value))
+        if name == b"host":
+            self.hosts += 1
+        elif name == b"content-length":
+            self.length = int(value)
+        elif name == b"transfer-encoding":
+            self.codings.append(value.strip(b" \t").lower())
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+
+    def fault(self, version: str, method: bytes) -> Fault | None:
+        """Tell why the head just read is refused; None if it is not."""
+        return (
+            self._fault_of_size()
+            or self._fault_of_framing(version)
+            or self._fault_of_target(method)
+        )
+
+    def _fault_of_size(self) -> Fault | None:
+        limits = self.limits
+        if len(self.headers) > limits.head_fields:
+            return TOO_LONG[0], f"more than {limits.head_fields} headers"
+        if self.head_bytes + self.fed > limits.head_bytes and self._head_size() > limits.head_bytes:
+            return TOO_LONG
+        if len(self.pipeline) >= limits.pipelined:
+            return HTTPStatus.TOO_MANY_REQUESTS, "too many requests wait on this connection"
+        return None
+
+    def _fault_of_framing(self, version: str) -> Fault | None:
+        if version not in {"1.1", "1.0"}:
+            return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here"
+        if self.hosts != 1 and (self.hosts or version == "1.1"):
+            return _BAD, "a request names one Host"
+        if self.codings and (self.length is not None or version == "1.0"):
+            return _BAD, "the body's length is given in two ways"
+        if self.codings not in ([], [b"chunked"]):
+            return HTTPStatus.NOT_IMPLEMENTED, "chunked is the only transfer coding known"
+        return None
+
+    def _fault_of_target(self, method: bytes) -> Fault | None:
+        if method == b"CONNECT":
+            return _BAD, "this is no proxy"
+        if self.url.startswith((b"/", b"*")):
+            return None
+        # The absolute form: it wins over Host in a proxy, and loses here, so they must agree.
+        authority = self.url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if [authority.lower()] != [host.lower() for host in hosts]:
+            return _BAD, "the request's target and its Host differ"
+        return None
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def describe(self, version: str, method: bytes) -> None:
+        """Put the head's first line into the scope."""
+        url = httptools.parse_url(self.url)
+        raw_path = url.path
+        path = raw_path.decode("ascii")
+        scope = cast("dict[str, Any]", self.scope)
+        scope["method"] = method.decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = url.query or b""
