@@ -7,15 +7,15 @@ that each process holds no more than its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from moorage import __version__, first_start, logs, settings
 from moorage.cli import reference
@@ -27,12 +27,13 @@ from moorage.supervisor import HOPELESS, CannotListen, Child, Leash, Listener, S
 
 if TYPE_CHECKING:
     import ssl
+    from contextlib import AbstractAsyncContextManager
 
     from starlette.types import ASGIApp
 
     from moorage.api.health import Health
     from moorage.api.http.limits import Limits
-    from moorage.identity.keys import MasterKey
+    from moorage.parts import Parts, Place
     from moorage.serving import Site
     from moorage.web.console import Console
 
@@ -67,13 +68,15 @@ class Moorage:
     def prepare(self) -> int:
         """Make what is missing for a start, and write what `up` tells of it as JSON."""
         set_ = _start()
-        _master_key(set_)
-        say(json.dumps({"password": None}))
-        return 0
+
+        async def main() -> None:
+            async with _opened(set_, create=True):
+                say(json.dumps({"password": None}))
+
+        return _run(main())
 
     def serve(self, role: str, inherited: Inherited) -> int:
         """Serve the registry plane or the console in this process."""
-        from moorage.api.http.server import run
         from moorage.serving import serve
 
         set_ = _start()
@@ -83,27 +86,36 @@ class Moorage:
         build = _registry_sites if role == "registry" else _console_sites
 
         async def main() -> None:
-            await serve(build(set_, sockets), leash, set_.listening.shutdown_grace)
+            async with _opened(set_) as parts:
+                await serve(build(set_, parts, sockets), leash, set_.listening.shutdown_grace)
 
-        run(main())
-        return 0
+        return _run(main())
 
     def work(self, inherited: Inherited) -> int:
         """Do background work in this process."""
-        from moorage.api.http.server import run
         from moorage.serving import on_signal
 
-        _start()
+        set_ = _start()
         leash = _leash(inherited)
 
         async def main() -> None:
             asked = asyncio.Event()
             on_signal(asked.set)
-            if leash is not None:
-                leash.ready()
-            await asked.wait()
+            async with _opened(set_):
+                if leash is not None:
+                    leash.ready()
+                await asked.wait()
 
-        run(main())
+        return _run(main())
+
+    def migrate(self, *, contract: bool) -> int:
+        """Make or upgrade the schema."""
+        from moorage import parts
+
+        place = _place(_start())
+        first_start.make_folder(place.data)
+        with _told():
+            parts.upgrade(place, contract=contract)
         return 0
 
     def settings(self, *, markdown: bool) -> int:
@@ -122,8 +134,7 @@ def _start() -> Settings:
     try:
         set_ = settings.read(os.environ)
     except BadSetting as bad:
-        sys.stderr.write(f"{bad}\n")
-        sys.exit(HOPELESS)
+        _give_up(str(bad), HOPELESS)
     logs.start(set_.logging.level, set_.logging.format)
     return set_
 
@@ -188,37 +199,68 @@ def _sockets(set_: Settings, role: str, inherited: Inherited) -> Sockets:
         sys.exit(str(refused))
 
 
-def _master_key(set_: Settings) -> MasterKey:
-    from moorage.identity.keys import MasterKey, MasterKeyWrong
+def _place(set_: Settings) -> Place:
+    from moorage.parts import Place
 
-    file = set_.keeping.data / first_start.KEY_FILE
+    kept = set_.keeping
+    return Place(kept.data, kept.database_url, kept.blobs, kept.master_key)
+
+
+def _opened(set_: Settings, *, create: bool = False) -> AbstractAsyncContextManager[Parts]:
+    from moorage import parts
+
+    return parts.opened(_place(set_), create=create)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> int:
+    from moorage.api.http.server import run
+
+    with _told():
+        run(main)
+    return 0
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Turn what an operator has to put right into one line, and a status that says it."""
+    from moorage.errors import NewerSchema, Problem
+    from moorage.identity.keys import MasterKeyWrong
+    from moorage.storage.opening import StoreAddressInvalid
+
     try:
-        return MasterKey.open(set_.keeping.master_key, file)
+        yield
     except MasterKeyWrong as wrong:
-        where = "MOORAGE_MASTER_KEY" if set_.keeping.master_key else file
-        sys.stderr.write(f"{where}: {wrong}\n")
-        sys.exit(HOPELESS)
+        _give_up(f"MOORAGE_MASTER_KEY: {wrong}", HOPELESS)
+    except StoreAddressInvalid as wrong:
+        _give_up(f"MOORAGE_STORE_URL: {wrong}", HOPELESS)
+    except Problem as problem:
+        _give_up(str(problem), HOPELESS if isinstance(problem, NewerSchema) else 1)
+
+
+def _give_up(line: str, status: int) -> NoReturn:
+    sys.stderr.write(f"{line}\n")
+    sys.exit(status)
 
 
 def _leash(inherited: Inherited) -> Leash | None:
     return None if inherited.leash is None else Leash.take(inherited.leash)
 
 
-def _registry_sites(set_: Settings, sockets: Sockets) -> list[Site]:
+def _registry_sites(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
     from moorage.api.front import Misdirected
     from moorage.api.plane import Plane
 
     async def nobody(host: str, _: int) -> ASGIApp:
         raise Misdirected(f"no registry is called {host} here", host=host)
 
-    plane = Plane(_pages(_health(set_)), nobody)
+    plane = Plane(_pages(_health(set_, parts)), nobody)
     return [_site(set_, "registry", plane, sockets)]
 
 
-def _console_sites(set_: Settings, sockets: Sockets) -> list[Site]:
+def _console_sites(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
     from moorage.web.console import Console
 
-    health = _health(set_)
+    health = _health(set_, parts)
     address = _address(set_)
     pages = _pages(health, Console(address, first_start.first_push(address)))
     return [_site(set_, "console", pages, sockets), _site(set_, "ops", _pages(health), sockets)]
@@ -261,8 +303,7 @@ def _tls(set_: Settings) -> ssl.SSLContext | None:
     try:
         return tls(certificate, key)
     except OSError as error:
-        sys.stderr.write(f"MOORAGE_TLS_CERT, MOORAGE_TLS_KEY: they cannot be used together: {error}\n")
-        sys.exit(HOPELESS)
+        _give_up(f"MOORAGE_TLS_CERT, MOORAGE_TLS_KEY: they cannot be used: {error}", HOPELESS)
 
 
 def _pages(health: Health, *others: Console) -> ASGIApp:
@@ -274,10 +315,11 @@ def _pages(health: Health, *others: Console) -> ASGIApp:
     return Router(routes, redirect_slashes=False, default=nothing_here)
 
 
-def _health(set_: Settings) -> Health:
+def _health(set_: Settings, parts: Parts) -> Health:
     from moorage.api.health import Health
 
-    return Health({}, set_.requests.ready_seconds)
+    checks = {"database": parts.ask_database, "store": parts.ask_store}
+    return Health(checks, set_.requests.ready_seconds)
 
 
 def _address(set_: Settings) -> str:

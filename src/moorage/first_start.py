@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-KEY_FILE = "master.key"
-
 
 @dataclass(frozen=True, slots=True)
 class Step:

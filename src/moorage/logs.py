@@ -61,7 +61,7 @@ def start(level: str, form: str) -> None:
     handler.setFormatter(Lines(as_json=form == "json"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Their news (a process started, each outgoing request) is ours or nobody's.
-    for noisy in ("uvicorn", "uvicorn.error", "httpx", "httpcore", "asyncio", "dbos"):
+    for noisy in ("uvicorn", "uvicorn.error", "httpx", "httpcore", "asyncio", "alembic", "dbos"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 

@@ -22,7 +22,12 @@ _ADDRESS = re.compile(r"^  (Registry|Console|Operator)\s+https?://\S+:(\d+)$", r
 
 def environment(data: Path, **settings: str) -> dict[str, str]:
     """Give a process's environment: this one's, without its settings, and with these."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MOORAGE_")}
+    # Compiling every module at every start is nobody's real start.
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MOORAGE_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
     ports = dict.fromkeys(("REGISTRY_PORT", "CONSOLE_PORT", "OPS_PORT"), "0")
     given = {"DATA": str(data), **ports, **settings}
     return {**kept, "PYTHONPATH": str(SOURCE), **{f"MOORAGE_{name}": value for name, value in given.items()}}

@@ -50,8 +50,8 @@ class Server(Protocol):
         """Do background work in this process."""
         ...
 
-    def migrate(self) -> int:
-        """Make or upgrade the schema."""
+    def migrate(self, *, contract: bool) -> int:
+        """Make or upgrade the schema; *contract* ends the support of the release before."""
         ...
 
     def create_registry(self, name: str) -> int:
@@ -153,12 +153,17 @@ def _add_running(commands: Commands) -> None:
 
 
 def _add_keeping(commands: Commands) -> None:
-    _command(
+    migrate = _command(
         commands,
         "migrate",
         "make the database's schema, or upgrade it",
-        "Processes of the release before go on serving the new schema.",
-        lambda server, _: server.migrate(),
+        "Processes of the release before go on serving it, unless --contract is given.",
+        lambda server, given: server.migrate(contract=given.contract),
+    )
+    migrate.add_argument(
+        "--contract",
+        action="store_true",
+        help="also drop what only the release before needs, once none of its processes is left",
     )
     fsck = _command(
         commands,
