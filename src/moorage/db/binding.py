@@ -79,7 +79,14 @@ def _tables(source: Any) -> list[Table]:
     return [source] if isinstance(source, Table) else []
 
 
-class _Binder:
+# SQLAlchemy's compilers are typed for their callers, not for those who extend them.
+_Base: Any = object
+_Sqlite: Any = SQLiteCompiler
+_Postgres: Any = PGCompiler_asyncpg
+_postgres_dialect: Any = PGDialect_asyncpg
+
+
+class _Binder(_Base):  # type: ignore[misc]
     """What both engines' compilers add; *bound* stands on the class made for bound databases."""
 
     bound = False
@@ -97,37 +104,38 @@ class _Binder:
             self.granted.update(_tables(source))
         return [condition for source in sources for condition in conditions(source)]
 
-    def visit_table(self, table: Table, asfrom: bool = False, **kw: Any) -> str:  # noqa: FBT001, FBT002 - SQLAlchemy's signature.
+    def visit_table(self, table: Table, asfrom: bool = False, **kw: Any) -> Any:  # noqa: FBT001, FBT002 - SQLAlchemy's signature.
         """Write a table's name, once it is known to be held."""
         if asfrom and self.bound and table not in self.granted:
             raise Unbindable(f"{table.name} is read where nothing holds it to a registry")
         if asfrom and not self.bound and is_bound(table):
             raise Unbindable(f"{table.name} is a registry's table, and this database is not bound")
-        return super().visit_table(table, asfrom=asfrom, **kw)  # type: ignore[misc, no-any-return]
+        return super().visit_table(table, asfrom=asfrom, **kw)
 
     def _compose_select_body(
         self, text: str, stmt: Any, state: Any, columns: Any, froms: Any, *rest: Any
-    ) -> str:
+    ) -> Any:
         held = self._hold(froms)
         stmt = stmt.where(*held) if held else stmt
-        return super()._compose_select_body(text, stmt, state, columns, froms, *rest)  # type: ignore[misc, no-any-return]
+        return super()._compose_select_body(text, stmt, state, columns, froms, *rest)
 
-    def visit_join(self, join: Join, **kw: Any) -> str:
+    def visit_join(self, join: Join, **kw: Any) -> Any:
         """Write a join, its right side held in ON, so that outer joins keep their rows."""
         if self.bound:
             if join.full:
                 raise Unbindable("a FULL JOIN cannot be held to a registry")
-            onclause = and_(join.onclause, *conditions(join.right))  # type: ignore[arg-type]
+            given: Any = join.onclause
+            onclause = and_(given, *conditions(join.right))
             join = Join(join.left, join.right, onclause, isouter=join.isouter)
-        return super().visit_join(join, **kw)  # type: ignore[misc, no-any-return]
+        return super().visit_join(join, **kw)
 
-    def visit_update(self, stmt: Any, *args: Any, **kw: Any) -> str:
+    def visit_update(self, stmt: Any, *args: Any, **kw: Any) -> Any:
         """Write an UPDATE, its table and what it is compared with held in WHERE."""
-        return super().visit_update(self._held_change(stmt), *args, **kw)  # type: ignore[misc, no-any-return]
+        return super().visit_update(self._held_change(stmt), *args, **kw)
 
-    def visit_delete(self, stmt: Any, *args: Any, **kw: Any) -> str:
+    def visit_delete(self, stmt: Any, *args: Any, **kw: Any) -> Any:
         """Write a DELETE, its table and what it is compared with held in WHERE."""
-        return super().visit_delete(self._held_change(stmt), *args, **kw)  # type: ignore[misc, no-any-return]
+        return super().visit_delete(self._held_change(stmt), *args, **kw)
 
     def _held_change(self, stmt: Any) -> Any:
         names = [getattr(key, "key", key) for key in stmt.__dict__.get("_values") or ()]
@@ -138,14 +146,14 @@ class _Binder:
         state = stmt._compile_state_factory(stmt, self)  # noqa: SLF001 - the only way to its FROM.
         return stmt.where(*self._hold([stmt.table, *getattr(state, "_extra_froms", [])]))
 
-    def visit_insert(self, stmt: Any, *args: Any, **kw: Any) -> str:
+    def visit_insert(self, stmt: Any, *args: Any, **kw: Any) -> Any:
         """Write an INSERT whose rows all begin with the registry."""
         if not self.bound and is_bound(stmt.table):
             raise Unbindable(
                 f"{stmt.table.name} is a registry's table, and this database is not bound"
             )
         stmt = self._held_insert(stmt) if self.bound else stmt
-        return super().visit_insert(stmt if stmt._returning else stmt.inline(), *args, **kw)  # type: ignore[misc, no-any-return] # noqa: SLF001 - inline() alone keeps SQLAlchemy from adding RETURNING.
+        return super().visit_insert(stmt if stmt._returning else stmt.inline(), *args, **kw) # noqa: SLF001 - inline() alone keeps SQLAlchemy from adding RETURNING.
 
     def _held_insert(self, stmt: Any) -> Any:
         self._hold([stmt.table])
@@ -172,8 +180,8 @@ class _Binder:
         return stmt.values({COLUMN: _HERE})
 
     def _on_conflict_target(self, clause: Any, **kw: Any) -> str:
-        text: str = super()._on_conflict_target(clause, **kw)  # type: ignore[misc]
-        if clause.constraint_target is not None:
+        text: str = super()._on_conflict_target(clause, **kw)
+        if getattr(clause, "constraint_target", None) is not None:
             raise Unbindable("name a conflict's columns: SQLite knows no ON CONSTRAINT")
         if self.bound and text.startswith("(") and COLUMN not in text:
             text = f"({COLUMN}, {text[1:]}"
@@ -187,13 +195,13 @@ class _Binder:
         """Refuse text, as above."""
         raise Unbindable(f"text cannot be held to a registry: {clause!r}")
 
-    def visit_column(self, column: Any, **kw: Any) -> str:
+    def visit_column(self, column: Any, **kw: Any) -> Any:
         """Write a column; a literal one may be a name, a number or a star, never a query."""
         if column.is_literal and not _PLAIN_TEXT.fullmatch(column.name):
             raise Unbindable(f"text cannot be held to a registry: {column.name!r}")
-        return super().visit_column(column, **kw)  # type: ignore[misc, no-any-return]
+        return super().visit_column(column, **kw)
 
-    def visit_bindparam(self, param: Any, **kw: Any) -> str:
+    def visit_bindparam(self, param: Any, **kw: Any) -> Any:
         """Write a parameter; whole numbers that the code itself gives are written out.
 
         So ``held = 1`` can use an index made ``WHERE held = 1``, which no parameter could.
@@ -201,10 +209,10 @@ class _Binder:
         constant = param.unique and not param.required and type(param.value) is int
         if constant and isinstance(param.type, Integer):
             return str(param.value)
-        return super().visit_bindparam(param, **kw)  # type: ignore[misc, no-any-return]
+        return super().visit_bindparam(param, **kw)
 
 
-class SqliteUnbound(_Binder, SQLiteCompiler):
+class SqliteUnbound(_Binder, _Sqlite):  # type: ignore[misc]
     """Writes SQLite's SQL for a database of no registry."""
 
     def visit_one_of(self, clause: Any, **kw: Any) -> str:
@@ -221,7 +229,7 @@ class SqliteBound(SqliteUnbound):
     bound = True
 
 
-class PostgresUnbound(_Binder, PGCompiler_asyncpg):
+class PostgresUnbound(_Binder, _Postgres):  # type: ignore[misc]
     """Writes PostgreSQL's SQL for a database of no registry."""
 
     def visit_one_of(self, clause: Any, **kw: Any) -> str:
@@ -251,7 +259,7 @@ def dialects() -> tuple[Any, Any, Any, Any]:
         dialect.supports_native_boolean = True
         made.append(dialect)
     for postgres in (PostgresBound, PostgresUnbound):
-        dialect = PGDialect_asyncpg(paramstyle="numeric_dollar")
+        dialect = _postgres_dialect(paramstyle="numeric_dollar")
         dialect.statement_compiler = postgres
         made.append(dialect)
     return made[0], made[1], made[2], made[3]

@@ -168,7 +168,7 @@ def _upgrade(family: Family, connection: Connection, *, contract: bool) -> None:
         at = heads[0] if heads else None
         family.check(at)
         target = _target(family, script, at, contract=contract)
-        return [] if target == at else script._upgrade_revs(target, heads)  # noqa: SLF001 - what Alembic's own command calls.
+        return [] if target in (at, None) else script._upgrade_revs(target, heads)  # noqa: SLF001 - what Alembic's own command calls.
 
     context = MigrationContext.configure(connection, opts={**options, "fn": steps})
     context.impl.transactional_ddl = True
@@ -178,7 +178,7 @@ def _upgrade(family: Family, connection: Connection, *, contract: bool) -> None:
         connection.commit()
 
 
-def _target(family: Family, script: Any, at: str | None, *, contract: bool) -> str | None:
+def _target(family: Family, script: Any, at: str | None, *, contract: bool) -> Any:
     """Find how far to go: to the end, or to the last before one that must wait."""
     known = family.revisions
     target = at

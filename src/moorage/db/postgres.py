@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 
 from moorage.db import migrate
 from moorage.db.listener import Listener

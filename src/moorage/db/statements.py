@@ -199,7 +199,8 @@ def _row(compiled: Any, dialect: Any, *, sqlite: bool) -> Callable[[Any], Any]:
     names = [column.keyname for column in columns]
     if len(set(names)) != len(names):
         raise Unbindable(f"two columns have one name, label them: {', '.join(names)}")
-    row: Any = namedtuple("Row", names, rename=True)  # noqa: PYI024 - its names are known here only.
+    make_type: Any = namedtuple
+    row = make_type("Row", names, rename=True)  # noqa: PYI024 - its names are known here only.
     back = [_back(column.type, dialect, sqlite=sqlite) for column in columns]
     if all(convert is _same for convert in back):
         return partial(tuple.__new__, row)

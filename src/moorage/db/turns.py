@@ -8,7 +8,7 @@ import contextvars
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 
 from moorage.db.errors import Vanished
 from moorage.db.pool import LOST, translated

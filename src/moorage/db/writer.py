@@ -17,7 +17,7 @@ from moorage.db.statements import REGISTRY, SQLITE, SQLITE_BOUND, Statement
 from moorage.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 GROUP = 32
@@ -94,7 +94,8 @@ class SqliteTx:
         plan.fill(params)
         params[REGISTRY] = self._registry
         with self._watched() as connection:
-            return connection.execute(plan.sql, params)
+            cursor: sqlite3.Cursor = connection.execute(plan.sql, params)
+            return cursor
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -104,7 +105,7 @@ class SqliteTx:
         return self._connection
 
     @contextlib.contextmanager
-    def _watched(self) -> Any:
+    def _watched(self) -> Iterator[sqlite3.Connection]:
         try:
             yield self._open()
         except sqlite3.Error as error:
@@ -310,7 +311,8 @@ class Writer:
             return
         self._checkpoint_after = time.monotonic() + WAL_PAUSE
         connection.execute(f"PRAGMA busy_timeout = {WAL_BUSY_MS}")
-        with contextlib.suppress(sqlite3.OperationalError):
+        # The changes are committed and told by now: a failure here is not theirs.
+        with contextlib.suppress(sqlite3.Error):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         connection.execute(f"PRAGMA busy_timeout = {files.BUSY_MS}")
 

@@ -39,7 +39,8 @@ def run_frozen(revision: str) -> None:
 def freeze(family: Family) -> None:
     """Write both engines' statements beside the family's first revision."""
     first = next(family.folder.glob("0001_*.py"))
-    for dialect in (sqlite.dialect(), postgresql.dialect()):
+    kinds: tuple[Any, ...] = (sqlite.dialect, postgresql.dialect)
+    for dialect in (kind() for kind in kinds):
         text = _BETWEEN.join(ddl(family, dialect)) + ";\n"
         first.with_suffix(f".{dialect.name}.sql").write_text(text)
 
