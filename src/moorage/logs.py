@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[\w./:@+,-]+", re.ASCII)
 _SECRETS = re.compile(
     r"(?P<keep>(?:\b(?:Bearer|Basic)\s+)"
     r"|(?:\w+://[^\s:/@]*:)(?=[^\s/@]+@)"
-    r"|(?:\b(?:password|secret|token|authorization|master_key)\b['\"]?\s*[=:]\s*['\"]?))"
+    r"|(?:\b(?:password|secret|token|authorization|master_key)\b['\"]?\s*[=:]\s*['\"]?(?:Bearer\s+|Basic\s+)?))"
     r"[^\s'\"&@,]+",
     re.IGNORECASE,
 )
