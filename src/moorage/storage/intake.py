@@ -42,6 +42,7 @@ class Intake:
         self._waiting = b""
         self._filling: asyncio.Task[int] | None = None
         self._sends = False
+        self._asked_again = False
         self.failure: BaseException | None = None
         self.ended = False
         self.count = 0
@@ -51,14 +52,22 @@ class Intake:
         return self
 
     async def __anext__(self) -> bytes:
-        """Give the next part when there is a place to send it from; the former has been sent."""
+        """Give the next part when there is a place to send it from, and nothing after each.
+
+        The client library asks for the next piece while it still sends the last, but must have
+        sent it before it can take another, be it empty: asking once more says that the part is
+        gone, and its place with it.
+        """
+        if self._sends and not self._asked_again:
+            self._asked_again = True
+            return b""
         self._release()
         try:
             filled = await self.fill()
             if not filled:
                 raise StopAsyncIteration
             await self._sending.acquire()
-            self._sends = True
+            self._sends, self._asked_again = True, False
             part = await self._threads.run(os.pread, self._file.fileno(), filled, 0)
         except StopAsyncIteration:
             raise

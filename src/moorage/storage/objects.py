@@ -8,7 +8,7 @@ nothing in a browser. ``docs/reference/storage-format.md`` says it in full.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -78,7 +78,7 @@ class ObjectStore:
         self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int
     ) -> int:
         """Send an object in parts, unless it fits in one, and nothing of it if it is cut."""
-        path = self._path(key)
+        checked_key(key)
         if offset:
             raise WrongOffset(key, offset, await self.size(key))
         before = hasher.state() if hasher else b""
@@ -88,7 +88,7 @@ class ObjectStore:
         )
         try:
             with _problems(key):
-                await self._send(path, intake)
+                await self._send(key, intake)
         except BaseException as failure:
             if hasher:
                 await intake.close()
@@ -210,36 +210,42 @@ class ObjectStore:
                 raise
             return None
 
-    async def _send(self, path: str, intake: Intake) -> None:
+    async def _send(self, key: Key, intake: Intake) -> None:
         await intake.fill()
         if intake.ended:
-            part = await anext(intake, b"")
-            await _unhurried(
-                obstore.put_async(
-                    self.bucket.remote,
-                    path,
-                    part,
-                    attributes=ATTRIBUTES,
-                    mode="create",
-                    use_multipart=False,
-                ),
-                intake,
-            )
+            await self._create(key, await anext(intake, b""), intake)
             return
-        await _unhurried(
-            obstore.put_async(
+        # Sending in parts cannot be made conditional without holding all of it in memory, so the
+        # key is claimed first: an empty object, which only one writer can create.
+        await self._create(key, b"", intake)
+        try:
+            # With one part at a time the next is asked for when the former has been sent, which
+            # is what gives its place back.
+            sending = obstore.put_async(
                 self.bucket.remote,
-                path,
+                self._path(key),
                 intake,
                 attributes=ATTRIBUTES,
-                mode="create",
                 chunk_size=PART,
-                # With one at a time the next part is asked for when the former has been sent,
-                # which is what gives its place back.
                 max_concurrency=1,
-            ),
-            intake,
+            )
+            await _unhurried(sending, intake)
+        except BaseException:
+            with suppress(Unavailable):
+                await self.delete(key)
+            raise
+
+    async def _create(self, key: Key, body: bytes, intake: Intake) -> None:
+        """Put a small object where there is none, or raise AlreadyExistsError."""
+        sending = obstore.put_async(
+            self.bucket.remote,
+            self._path(key),
+            body,
+            attributes=ATTRIBUTES,
+            mode="create",
+            use_multipart=False,
         )
+        await _unhurried(sending, intake)
 
 
 @dataclass(frozen=True, slots=True)
