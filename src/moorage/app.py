@@ -72,6 +72,7 @@ class Moorage:
         async def main() -> None:
             async with _opened(set_, create=True):
                 say(json.dumps({"password": None}))
+            first_start.note_prepared(set_.keeping.data)
 
         return _run(main())
 
@@ -142,6 +143,20 @@ def _start() -> Settings:
 async def _up(set_: Settings, house: Supervisor) -> int:
     for line in settings.strangers(os.environ):
         LOG.warning("%s", line)
+    password = None
+    # A fleet's database may be new or older than this release whatever the folder says.
+    if set_.keeping.database_url or not first_start.is_prepared(set_.keeping.data):
+        status, told = await _prepared(house.environment)
+        if status != 0:
+            # It has said why.
+            return status
+        password = json.loads(told)["password"]
+    greeting = _greeting(set_, password)
+    house.when_ready = lambda: say(str(greeting))
+    return await house.run()
+
+
+async def _prepared(environment: Mapping[str, str]) -> tuple[int, bytes]:
     # In a process of its own, for what it imports would stay in the supervisor's memory.
     preparing = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -150,15 +165,10 @@ async def _up(set_: Settings, house: Supervisor) -> int:
         "prepare",
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **house.environment},
+        env={**os.environ, **environment},
     )
     told, _ = await preparing.communicate()
-    if preparing.returncode != 0:
-        # It has said why.
-        return max(1, preparing.returncode or 0)
-    greeting = _greeting(set_, json.loads(told)["password"])
-    house.when_ready = lambda: say(str(greeting))
-    return await house.run()
+    return abs(preparing.returncode or 0), told
 
 
 def _children(set_: Settings) -> list[Child]:

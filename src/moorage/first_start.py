@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from moorage import __version__
+
+# Says that a start of this release made all there is to make, so the next need not look.
+PREPARED = "prepared"
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -26,3 +31,16 @@ def first_push(address: str) -> tuple[Step, ...]:
 def make_folder(data: Path) -> None:
     """Make the data folder, for nobody else to look into."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def is_prepared(data: Path) -> bool:
+    """Say whether this release has prepared the folder already."""
+    try:
+        return (data / PREPARED).read_text() == __version__
+    except OSError:
+        return False
+
+
+def note_prepared(data: Path) -> None:
+    """Note that everything is made: what is asked for again is found there."""
+    (data / PREPARED).write_text(__version__)

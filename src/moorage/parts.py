@@ -6,15 +6,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from moorage.db import Database, Statement, migrate
 from moorage.db.cell import entry
-from moorage.db.postgres import Postgres
 from moorage.db.sqlite import SqliteDatabase
-from moorage.identity.keys import MasterKey
+from moorage.identity.keys import MasterKey, MasterKeyWrong
 from moorage.storage import BlobStore, Key, open_store
+
+if TYPE_CHECKING:
+    from moorage.db.postgres import Postgres
 
 KEY_FILE = "master.key"
 CELL_FILE = "cell.sqlite"
@@ -38,9 +41,15 @@ class Place:
         """Give the file of the cell's directory, when there is no PostgreSQL."""
         return self.data / CELL_FILE
 
-    def master(self) -> MasterKey:
-        """Read the master key; its file is made when there is neither; raise MasterKeyWrong."""
-        return MasterKey.open(self.master_key, self.data / KEY_FILE)
+    @property
+    def key_file(self) -> Path:
+        """Give the file of the master key, when the environment has none."""
+        return self.data / KEY_FILE
+
+    @property
+    def has_key(self) -> bool:
+        """Say whether there is a master key already."""
+        return bool(self.master_key) or self.key_file.exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +73,37 @@ class Parts:
 
 @contextlib.asynccontextmanager
 async def opened(place: Place, *, create: bool = False) -> AsyncIterator[Parts]:
-    """Open everything; *create* makes what is missing. Raises Unavailable, NewerSchema."""
-    master = place.master()
-    store = open_store(place.store_url)
-    if place.database_url:
-        postgres = await Postgres.connect(place.database_url, create=create)
-        try:
-            yield Parts(place, postgres.unbound(), postgres, store, master)
-        finally:
-            await postgres.close()
-    else:
-        cell = await SqliteDatabase.open(place.cell_file, None, create=create)
-        try:
-            yield Parts(place, cell, None, store, master)
-        finally:
-            await cell.close()
+    """Open everything; *create* makes what is missing.
+
+    Raises Unavailable and NewerSchema, and what the operator set wrong: MasterKeyWrong,
+    StoreAddressInvalid.
+    """
+    async with contextlib.AsyncExitStack() as opening:
+        store = open_store(place.store_url)
+        opening.push_async_callback(store.close)
+        if place.database_url:
+            postgres = await _connected(place, create=create)
+            opening.push_async_callback(postgres.close)
+            cell: Database = postgres.unbound()
+        else:
+            postgres = None
+            cell = await SqliteDatabase.open(place.cell_file, None, create=create)
+            opening.push_async_callback(cell.close)
+        yield Parts(place, cell, postgres, store, await _master(place, cell, create=create))
+
+
+async def _connected(place: Place, *, create: bool) -> Postgres:
+    # Imported here, since a machine with SQLite should not pay for the client's memory.
+    from moorage.db.postgres import Postgres  # noqa: PLC0415
+
+    return await Postgres.connect(place.database_url, create=create)
+
+
+async def _master(place: Place, cell: Database, *, create: bool) -> MasterKey:
+    if not place.has_key and (not create or await cell.one(_ANY_ROW)):
+        # A new key would open nothing of what there is, and be believed to be the right one.
+        raise MasterKeyWrong(f"{place.key_file} is missing: put it back, or set MOORAGE_MASTER_KEY")
+    return MasterKey.open(place.master_key, place.key_file)
 
 
 def upgrade(place: Place, *, contract: bool) -> None:

@@ -148,6 +148,19 @@ def test_a_bad_master_key_is_told_in_one_line(tmp_path: Path):
     assert "short" not in ended.stderr
 
 
+def test_a_folder_whose_master_key_is_gone_is_not_given_another(tmp_path: Path):
+    data = tmp_path / "data"
+    with house(data):
+        pass
+    (data / "master.key").unlink()
+
+    ended = moorage("up", data=data)
+
+    assert ended.returncode == 1
+    assert "master.key is missing" in ended.stderr
+    assert not (data / "master.key").exists()
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["version"], ["registry", "create", "--help"]])
 def test_small_commands_write_only_what_was_asked(tmp_path: Path, arguments: list[str]):
     ended = moorage(*arguments, data=tmp_path)
