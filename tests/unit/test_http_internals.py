@@ -17,7 +17,7 @@ def test_the_uvicorn_installed_is_one_that_is_known():
 
 def test_a_part_that_is_gone_or_takes_other_arguments_is_named():
     class Cycle(httptools_impl.RequestResponseCycle):
-        async def run_asgi(self, app: object, extra: object) -> None:  # type: ignore[override]
+        async def receive(self, extra: object) -> None:  # type: ignore[override]
             """Take one argument more."""
 
     changed = SimpleNamespace(**vars(httptools_impl))
@@ -26,7 +26,7 @@ def test_a_part_that_is_gone_or_takes_other_arguments_is_named():
 
     found = internals.misfits(changed)
 
-    assert "RequestResponseCycle.run_asgi takes other arguments" in found
+    assert "RequestResponseCycle.receive takes other arguments" in found
     assert "FlowControl.drain is gone" in found
 
 

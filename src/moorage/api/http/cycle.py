@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from moorage.api.http.problems import RequestTimeout
+from moorage.api.http.problems import RequestMalformed, RequestTimeout
 from moorage.api.http.sending import Sending
 from moorage.storage.store import Disconnected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
     from moorage.api.http.bodies import Consume
     from moorage.api.http.protocol import Protocol
 
 
 _ENDLESS = 1 << 62
+_TEXT = b"text/plain; charset=utf-8"
+# A longer body is not copied to be sent with its head.
+_JOINED = 64 * 1024
 
 
 class Cycle(RequestResponseCycle):
@@ -34,10 +35,9 @@ class Cycle(RequestResponseCycle):
     # What a transfer is waiting on, and what will be raised to whoever waits next.
     waiting_for: asyncio.Future[None] | None = None
     failure: Exception | None = None
-
-    async def run_asgi(self, app: Any) -> None:  # noqa: ANN401  # uvicorn's type is its own
-        """Run the application; one that ends because its caller is gone has done nothing wrong."""
-        await super().run_asgi(cast("Any", _Quiet(app, self)))
+    # The answer's head, until it is sent together with the first of its body: two packets for a
+    # short answer would cost both ends twice.
+    head: bytes = b""
 
     def fail(self, failure: Exception) -> None:
         """End what the application is waiting for with *failure*."""
@@ -110,6 +110,7 @@ class Cycle(RequestResponseCycle):
         if not self.response_started or end - start != self.expected_content_length:
             text = "a file must be the whole body of an answer that was begun with its length"
             raise RuntimeError(text)
+        self._write(b"")
         opened = file if isinstance(file, int) else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
             await Sending(self, opened, start, end).run()
@@ -143,7 +144,7 @@ class Cycle(RequestResponseCycle):
             elif lowered == b"connection" and b"close" in value.lower():
                 self.keep_alive = False
                 continue
-            lines.append(b"%b: %b\r\n" % (lowered, value))
+            lines.append(lowered + b": " + value + b"\r\n")
         if length is None and not chunked and not endless and self._has_body(status):
             chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
@@ -158,64 +159,76 @@ class Cycle(RequestResponseCycle):
         self.waiting_for_100_continue = False
         self.chunked_encoding = chunked
         self.expected_content_length = _ENDLESS if endless and length is None else length or 0
-        self.transport.write(head + b"\r\n")
+        self.head = head + b"\r\n"
 
     def _has_body(self, status: int) -> bool:
         return self.scope["method"] != "HEAD" and status not in {204, 304}
 
     def _body(self, body: bytes, *, more: bool) -> None:
+        self.proto.moved += len(body)
         if self.scope["method"] == "HEAD":
             self.expected_content_length = 0
+            body = b""
         elif self.chunked_encoding:
-            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            self.transport.write(chunk if more else chunk + b"0\r\n\r\n")
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                body += b"0\r\n\r\n"
         else:
             self.expected_content_length -= len(body)
             if self.expected_content_length < 0:
                 text = "the body is longer than its content-length"
                 raise RuntimeError(text)
-            if body:
-                self.transport.write(body)
-        self.proto.moved += len(body)
-        if not more:
-            if 0 < self.expected_content_length < _ENDLESS // 2:
+            if 0 < self.expected_content_length < _ENDLESS // 2 and not more:
                 text = "the body is shorter than its content-length"
                 raise RuntimeError(text)
+        self._write(body)
+        if not more:
             self._complete()
+
+    def _write(self, body: bytes) -> None:
+        head, self.head = self.head, b""
+        if not head or len(body) > _JOINED:
+            if head:
+                self.transport.write(head)
+            if body:
+                self.transport.write(body)
+        else:
+            self.transport.write(head + body)
 
     def _complete(self) -> None:
         self.response_complete = True
         self.message_event.set()
         self.proto.answered(self)
 
+    # The end
 
-class _Quiet:
-    """An application whose callers may go away."""
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """See how the application ended: unless it answered, that is done for it."""
+        self.proto.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None and self.response_complete:
+            return
+        if task.cancelled() or isinstance(error, Disconnected):
+            self.disconnected = True
+            self.transport.abort()
+        elif isinstance(error, RequestTimeout | RequestMalformed):
+            self._answer_instead(error.status, str(error))
+        elif error is not None:
+            self.logger.error("an application failed", exc_info=error)
+            self._answer_instead(500, "something broke on our side")
+        elif not self.disconnected:
+            self.logger.error("an application ended without a whole answer")
+            self._answer_instead(500, "something broke on our side")
 
-    __slots__ = ("app", "cycle")
-
-    def __init__(self, app: ASGIApp, cycle: Cycle) -> None:
-        self.app = app
-        self.cycle = cycle
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self.app(scope, receive, send)
-        except (Disconnected, asyncio.CancelledError):
-            self.cycle.disconnected = True
-            self.cycle.transport.abort()
-        except RequestTimeout:
-            if self.cycle.response_started:
-                raise
-            await send(_TIMED_OUT)
-            await send({"type": "http.response.body", "body": b""})
-
-
-_TIMED_OUT = cast(
-    "Message",
-    {
-        "type": "http.response.start",
-        "status": 408,
-        "headers": [(b"content-length", b"0")],
-    },
-)
+    def _answer_instead(self, status: int, text: str) -> None:
+        if self.response_complete or self.disconnected:
+            return
+        if self.response_started and not self.head:
+            # What was sent cannot be taken back: a cut tells the client that it is not whole.
+            self.disconnected = True
+            self.transport.abort()
+            return
+        body = f"{text}\n".encode()
+        self.keep_alive = False
+        self._start(status, [(b"content-type", _TEXT), (b"content-length", b"%d" % len(body))])
+        self._body(body, more=False)

@@ -99,9 +99,11 @@ class Heads(HttpToolsProtocol):
             return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here"
         if self.hosts != 1 and (self.hosts or version == "1.1"):
             return _BAD, "a request names one Host"
-        if self.codings and (self.length is not None or version == "1.0"):
+        if not self.codings:
+            return None
+        if self.length is not None or version == "1.0":
             return _BAD, "the body's length is given in two ways"
-        if self.codings not in ([], [b"chunked"]):
+        if self.codings != [b"chunked"]:
             return HTTPStatus.NOT_IMPLEMENTED, "chunked is the only transfer coding known"
         return None
 

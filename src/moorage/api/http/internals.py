@@ -32,7 +32,6 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "HttpToolsProtocol.on_body": ("self", "body"),
     "HttpToolsProtocol.on_message_complete": ("self",),
     "HttpToolsProtocol.shutdown": ("self",),
-    "HttpToolsProtocol._start_asgi_task": ("self", "cycle", "app"),
     "RequestResponseCycle.__init__": (
         "self",
         "scope",
@@ -47,8 +46,6 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
         "keep_alive",
         "on_response",
     ),
-    "RequestResponseCycle.run_asgi": ("self", "app"),
-    "RequestResponseCycle.send_500_response": ("self",),
     "RequestResponseCycle.send": ("self", "message"),
     "RequestResponseCycle.receive": ("self",),
     "FlowControl.drain": ("self",),

@@ -251,7 +251,12 @@ class Protocol(Heads):
     def _run(self, cycle: Cycle) -> None:
         self.running = cycle
         self.deadline.lift()
-        self._start_asgi_task(cycle, self.app)
+        app = cast("Any", self.app)
+        task: asyncio.Task[None] = self.loop.create_task(
+            app(cycle.scope, cycle.receive, cycle.send)
+        )
+        self.tasks.add(task)
+        task.add_done_callback(cycle.ended)
 
     # Reading bodies
 
