@@ -24,7 +24,16 @@ UNITS_OF_TIME = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86
 _NUMBER_WITH_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
-_WORDS_OF_FLAGS = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False}
+_WORDS_OF_FLAGS = {
+    "yes": True,
+    "true": True,
+    "1": True,
+    "on": True,
+    "no": False,
+    "false": False,
+    "0": False,
+    "off": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Kind(Generic[T]):
     parse: Callable[[str], T]
 
 
-class BadSetting(ValueError):
+class BadSetting(ValueError):  # noqa: N818  # it reads as a sentence where it is raised
     """A variable holds what it must not: the message has one line for each."""
 
 

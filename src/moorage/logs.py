@@ -30,6 +30,7 @@ class Lines(logging.Formatter):
     """Writes a record as one line."""
 
     def __init__(self, *, as_json: bool) -> None:
+        """Write lines of JSON, or of text."""
         super().__init__()
         self._as_json = as_json
 

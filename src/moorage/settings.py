@@ -24,9 +24,7 @@ PREFIX = "MOORAGE_"
 def _setting(variable: str, kind: Kind[T], default: str, help_: str, *, secret: bool = False) -> T:
     """Declare a field that one variable sets; secrets are left out of its class's repr."""
     known = Setting(PREFIX + variable, kind, default, help_, secret)
-    value: T = dataclasses.field(
-        default=kind.parse(default), repr=not secret, metadata={"setting": known}
-    )
+    value: T = dataclasses.field(default=kind.parse(default), repr=not secret, metadata={"setting": known})
     return value
 
 
@@ -35,41 +33,47 @@ class Listening:
     """Addresses, ports and who may stand in front of them."""
 
     host: str = _setting(
-        "HOST", kinds.ADDRESS, "127.0.0.1",
+        "HOST",
+        kinds.ADDRESS,
+        "127.0.0.1",
         "The address that the registries and the console listen on.",
     )
     registry_port: int = _setting(
-        "REGISTRY_PORT", kinds.PORT, "5000",
+        "REGISTRY_PORT",
+        kinds.PORT,
+        "5000",
         "The port of the registry plane, where the first registry answers; with no domain set each"
         " further registry takes the next free port.",
     )
-    console_port: int = _setting(
-        "CONSOLE_PORT", kinds.PORT, "8080", "The port of the console and the provider's API."
-    )
-    ops_host: str = _setting(
-        "OPS_HOST", kinds.ADDRESS, "127.0.0.1", "The address that the operator's port listens on."
-    )
+    console_port: int = _setting("CONSOLE_PORT", kinds.PORT, "8080", "The port of the console and the provider's API.")
+    ops_host: str = _setting("OPS_HOST", kinds.ADDRESS, "127.0.0.1", "The address that the operator's port listens on.")
     ops_port: int = _setting("OPS_PORT", kinds.PORT, "8081", "The operator's port.")
     domain: str = _setting(
-        "DOMAIN", kinds.DOMAIN, "",
+        "DOMAIN",
+        kinds.DOMAIN,
+        "",
         "The suffix of the registries' host names; without one, registries are told apart by port.",
     )
     tls_cert: Path | None = _setting(
-        "TLS_CERT", kinds.FILE, "",
+        "TLS_CERT",
+        kinds.FILE,
+        "",
         "The certificate chain (PEM) for TLS in the process; needs MOORAGE_TLS_KEY.",
     )
     tls_key: Path | None = _setting(
         "TLS_KEY", kinds.FILE, "", "The private key (PEM) that belongs to MOORAGE_TLS_CERT."
     )
     trusted_proxies: tuple[Network, ...] = _setting(
-        "TRUSTED_PROXIES", kinds.NETWORKS, "",
+        "TRUSTED_PROXIES",
+        kinds.NETWORKS,
+        "",
         "The only peers whose Forwarded and X-Forwarded-* headers are believed.",
     )
-    workers: int = _setting(
-        "WORKERS", kinds.count(1, 64), "2", "How many processes serve the registry plane."
-    )
+    workers: int = _setting("WORKERS", kinds.count(1, 64), "2", "How many processes serve the registry plane.")
     shutdown_grace: float = _setting(
-        "SHUTDOWN_GRACE", kinds.duration("0s", "1h"), "20s",
+        "SHUTDOWN_GRACE",
+        kinds.duration("0s", "1h"),
+        "20s",
         "How long requests under way may take to end after SIGTERM before they are cut.",
     )
 
@@ -84,43 +88,57 @@ class Keeping:
     """Where everything is kept."""
 
     data: Path = _setting(
-        "DATA", kinds.FOLDER, "./data",
+        "DATA",
+        kinds.FOLDER,
+        "./data",
         "The folder that holds all there is, but for what the URLs below keep elsewhere.",
     )
     database_url: str = _setting(
-        "DATABASE_URL", kinds.url("postgresql", "postgres"), "",
+        "DATABASE_URL",
+        kinds.url("postgresql", "postgres"),
+        "",
         "The PostgreSQL database of a fleet; without one, SQLite files in the data folder.",
         secret=True,
     )
     database_connections: int = _setting(
-        "DATABASE_CONNECTIONS", kinds.count(2, 1000), "10",
+        "DATABASE_CONNECTIONS",
+        kinds.count(2, 1000),
+        "10",
         "How many PostgreSQL connections one process may hold.",
     )
     store_url: str = _setting(
-        "STORE_URL", kinds.url("file", "s3", "gs", "az", "memory"), "",
+        "STORE_URL",
+        kinds.url("file", "s3", "gs", "az", "memory"),
+        "",
         "The store of the blobs' bytes, such as s3://bucket/prefix?endpoint=…&region=…; without one,"
         " files in the data folder.",
         secret=True,
     )
     redis_url: str = _setting(
-        "REDIS_URL", kinds.url("redis", "rediss", "unix"), "",
-        "The Valkey or Redis that replicas count parallel requests in; without one, each process"
-        " counts its share.",
+        "REDIS_URL",
+        kinds.url("redis", "rediss", "unix"),
+        "",
+        "The Valkey or Redis that replicas count parallel requests in; without one, each process counts its share.",
         secret=True,
     )
     master_key: str = _setting(
-        "MASTER_KEY", kinds.TEXT, "",
+        "MASTER_KEY",
+        kinds.TEXT,
+        "",
         "The key that wraps every registry's keys; without one, a file in the data folder.",
         secret=True,
     )
     password: str = _setting(
-        "PASSWORD", kinds.TEXT, "",
-        "The password of the first administrator, `admin`; without one, it is generated and printed"
-        " once.",
+        "PASSWORD",
+        kinds.TEXT,
+        "",
+        "The password of the first administrator, `admin`; without one, it is generated and printed once.",
         secret=True,
     )
     open_registries: int = _setting(
-        "OPEN_REGISTRIES", kinds.count(2, 100_000), "128",
+        "OPEN_REGISTRIES",
+        kinds.count(2, 100_000),
+        "128",
         "How many registries one process keeps open; others are opened when they are asked for.",
     )
 
@@ -134,23 +152,24 @@ class Keeping:
 class Requests:
     """What one connection, request or answer may be."""
 
-    header_bytes: int = _setting(
-        "HEADER_BYTES", kinds.size("4KiB", "1MiB"), "32KiB", "The largest head of a request."
-    )
-    header_count: int = _setting(
-        "HEADER_COUNT", kinds.count(16, 10_000), "100", "The most header fields in a request."
-    )
+    header_bytes: int = _setting("HEADER_BYTES", kinds.size("4KiB", "1MiB"), "32KiB", "The largest head of a request.")
+    header_count: int = _setting("HEADER_COUNT", kinds.count(16, 10_000), "100", "The most header fields in a request.")
     header_seconds: float = _setting(
-        "HEADER_SECONDS", kinds.duration("1s", "10m"), "10s",
+        "HEADER_SECONDS",
+        kinds.duration("1s", "10m"),
+        "10s",
         "How long a client may take to send a request's head.",
     )
     body_idle: float = _setting(
-        "BODY_IDLE", kinds.duration("1s", "1h"), "60s",
-        "How long a request's body may send nothing, or a response be read by nobody, before the"
-        " connection is closed.",
+        "BODY_IDLE",
+        kinds.duration("1s", "1h"),
+        "60s",
+        "How long a request's body may send nothing, or a response be read by nobody, before the connection is closed.",
     )
     keep_alive: float = _setting(
-        "KEEP_ALIVE", kinds.duration("1s", "1h"), "75s",
+        "KEEP_ALIVE",
+        kinds.duration("1s", "1h"),
+        "75s",
         "How long an idle connection is kept for its next request.",
     )
     manifest_size: int = _setting(
@@ -166,16 +185,21 @@ class Requests:
         "PAGE_SIZE_MOST", kinds.count(1, 10_000), "1000", "The most names that one list page holds."
     )
     parallel_wait: float = _setting(
-        "PARALLEL_WAIT", kinds.duration("0s", "1m"), "2s",
+        "PARALLEL_WAIT",
+        kinds.duration("0s", "1m"),
+        "2s",
         "How long a request over its plan's parallel limit waits its turn before it is refused.",
     )
     slowest_transfer: int = _setting(
-        "SLOWEST_TRANSFER", kinds.size("0", "1GiB"), "32KiB",
-        "Bytes a second under which a transfer no longer counts as one of the plan's parallel"
-        " requests.",
+        "SLOWEST_TRANSFER",
+        kinds.size("0", "1GiB"),
+        "32KiB",
+        "Bytes a second under which a transfer no longer counts as one of the plan's parallel requests.",
     )
     ready_seconds: float = _setting(
-        "READY_SECONDS", kinds.duration("100ms", "1m"), "2s",
+        "READY_SECONDS",
+        kinds.duration("100ms", "1m"),
+        "2s",
         "How long /readyz waits for the database and the store before it says that they are away.",
     )
 
@@ -188,11 +212,15 @@ class Entering:
         "TOKEN_LIFETIME", kinds.duration("1m", "1d"), "30m", "How long an access token is good for."
     )
     refresh_lifetime: float = _setting(
-        "REFRESH_LIFETIME", kinds.duration("1h", "365d"), "30d",
+        "REFRESH_LIFETIME",
+        kinds.duration("1h", "365d"),
+        "30d",
         "How long a refresh token is good for.",
     )
     password_checks: int = _setting(
-        "PASSWORD_CHECKS", kinds.count(1, 64), "2",
+        "PASSWORD_CHECKS",
+        kinds.count(1, 64),
+        "2",
         "How many passwords one process verifies at once; others wait, so that a flood of logins"
         " takes no more than this.",
     )
@@ -203,19 +231,27 @@ class Upkeep:
     """What happens in the background, and how often."""
 
     upload_expiry: float = _setting(
-        "UPLOAD_EXPIRY", kinds.duration("1m", "90d"), "7d",
+        "UPLOAD_EXPIRY",
+        kinds.duration("1m", "90d"),
+        "7d",
         "How long an upload may lie untouched before it is given up.",
     )
     collection_interval: float = _setting(
-        "COLLECTION_INTERVAL", kinds.duration("1s", "30d"), "1h",
+        "COLLECTION_INTERVAL",
+        kinds.duration("1s", "30d"),
+        "1h",
         "How often each registry is searched for bytes that nothing names any more.",
     )
     collection_grace: float = _setting(
-        "COLLECTION_GRACE", kinds.duration("0s", "90d"), "1d",
+        "COLLECTION_GRACE",
+        kinds.duration("0s", "90d"),
+        "1d",
         "How long bytes that nothing names are kept, for a push that is about to name them.",
     )
     pulls_interval: float = _setting(
-        "PULLS_INTERVAL", kinds.duration("100ms", "1h"), "10s",
+        "PULLS_INTERVAL",
+        kinds.duration("100ms", "1h"),
+        "10s",
         "How often pull counts and times, gathered in memory, are written.",
     )
 
@@ -225,11 +261,15 @@ class Logging:
     """What is written to the standard error."""
 
     level: str = _setting(
-        "LOG_LEVEL", kinds.choice("debug", "info", "warning", "error"), "info",
+        "LOG_LEVEL",
+        kinds.choice("debug", "info", "warning", "error"),
+        "info",
         "The least important kind of line that is logged.",
     )
     format: str = _setting(
-        "LOG_FORMAT", kinds.choice("text", "json"), "text",
+        "LOG_FORMAT",
+        kinds.choice("text", "json"),
+        "text",
         "How a line is written: key=value text, or one JSON object.",
     )
 
@@ -288,8 +328,7 @@ def strangers(environ: Mapping[str, str]) -> Iterator[str]:
 def groups() -> list[tuple[str, list[Setting]]]:
     """List every setting, in groups with a title each."""
     return [
-        ((group.__doc__ or "").rstrip("."), [setting for _, setting in _fields(group)])
-        for group in GROUPS.values()
+        ((group.__doc__ or "").rstrip("."), [setting for _, setting in _fields(group)]) for group in GROUPS.values()
     ]
 
 

@@ -41,7 +41,7 @@ _PR_SET_PDEATHSIG = 1
 _MESSAGE = 256
 
 
-class CannotListen(Exception):
+class CannotListen(Exception):  # noqa: N818  # it reads as a sentence where it is raised
     """A socket cannot listen: the message is one line that names the variable to change."""
 
 
@@ -58,9 +58,7 @@ class Listener:
     def open(self) -> list[socket.socket]:
         """Listen on every address of the host; raise CannotListen."""
         try:
-            found = socket.getaddrinfo(
-                self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except socket.gaierror:
             raise CannotListen(f"{self.host_variable}: {self.host} is not a name that can be found") from None
         return [_listen(family, address, self) for family, _, _, _, address in found]
@@ -75,9 +73,7 @@ class Listener:
         if error.errno == errno.EADDRNOTAVAIL:
             return CannotListen(f"{self.host_variable}: this machine has no address {self.host}")
         if error.errno == errno.EACCES:
-            return CannotListen(
-                f"{self.port_variable}: port {self.port} may be opened by root only; set one over 1023"
-            )
+            return CannotListen(f"{self.port_variable}: port {self.port} may be opened by root only; set one over 1023")
         return CannotListen(f"{self.port_variable}: cannot listen: {os.strerror(error.errno or 0)}")
 
 
@@ -93,7 +89,7 @@ def _listen(family: int, address: tuple[object, ...], listener: Listener) -> soc
     except OSError as error:
         listening.close()
         raise listener.refusal(error) from None
-    listening.setblocking(False)
+    listening.setblocking(False)  # noqa: FBT003  # takes it by place only
     return listening
 
 
@@ -191,7 +187,7 @@ class Supervisor:
 
     async def _run_once(self, child: Child) -> int | str:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
+        ours.setblocking(False)  # noqa: FBT003  # takes it by place only
         handed = self._sockets_of(child)
         try:
             with theirs:
@@ -261,7 +257,7 @@ class Supervisor:
         try:
             added = Listener(name, known.host, port, known.host_variable, known.port_variable).open()
         except CannotListen as refused:
-            LOG.error("a registry's port cannot be opened: %s", refused, extra={"port": port})
+            LOG.warning("a registry's port cannot be opened: %s", refused, extra={"port": port})
             return
         opened += added
         for running in self._running:
@@ -294,7 +290,7 @@ class Leash:
         if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
         end = socket.socket(fileno=descriptor)
-        end.setblocking(False)
+        end.setblocking(False)  # noqa: FBT003  # takes it by place only
         with contextlib.suppress(BlockingIOError):
             if not end.recv(1, socket.MSG_PEEK):
                 # The supervisor died before the line above could tie this process to it.

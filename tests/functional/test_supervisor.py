@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from moorage import supervisor
 from moorage.supervisor import HOPELESS, Child, Listener, Supervisor
 from tests.servers.house import SOURCE, house, until_gone
 
@@ -155,16 +157,19 @@ async def test_a_child_that_cannot_ever_run_stops_everything(tmp_path: Path):
     assert await asyncio.wait_for(kept.supervisor.run(), 20) == 1
 
 
-async def test_a_child_that_keeps_failing_is_tried_ever_more_rarely(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+async def test_a_child_that_keeps_failing_is_tried_ever_more_rarely(tmp_path: Path):
+    delays: asyncio.Queue[float] = asyncio.Queue()
+    heard = logging.Handler()
+    heard.emit = lambda record: delays.put_nowait(vars(record)["after_seconds"])  # type: ignore[method-assign]
+    supervisor.LOG.addHandler(heard)
     kept = Kept(tmp_path, Child("failing", ("--exit", "3")))
     running = asyncio.create_task(kept.supervisor.run())
-    while len(caplog.records) < 3:
-        await asyncio.sleep(0.05)
+    waited = [await asyncio.wait_for(delays.get(), 20) for _ in range(3)]
 
     await kept.stop(running)
 
-    delays = [vars(record)["after_seconds"] for record in caplog.records]
-    assert all(later == 2 * earlier for earlier, later in itertools.pairwise(delays))
+    supervisor.LOG.removeHandler(heard)
+    assert all(later == 2 * earlier for earlier, later in itertools.pairwise(waited))
 
 
 async def test_requests_are_answered_while_workers_are_killed(tmp_path: Path):

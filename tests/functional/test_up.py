@@ -136,7 +136,10 @@ def test_an_address_that_this_machine_has_not_is_told_in_one_line(tmp_path: Path
 def test_a_bad_setting_is_told_in_one_line(tmp_path: Path):
     ended = moorage("up", data=tmp_path / "data", WORKERS="many")
 
-    assert (ended.returncode, ended.stderr) == (HOPELESS, "MOORAGE_WORKERS: 'many' is not a whole number from 1 to 64\n")
+    assert (ended.returncode, ended.stderr) == (
+        HOPELESS,
+        "MOORAGE_WORKERS: 'many' is not a whole number from 1 to 64\n",
+    )
 
 
 def test_a_bad_master_key_is_told_in_one_line(tmp_path: Path):

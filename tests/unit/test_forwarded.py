@@ -1,6 +1,7 @@
 """Whose word about the client is believed."""
 
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -11,15 +12,13 @@ PROXIES = Proxies((ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
 
 def seen(peer: str, *headers: tuple[str, str], proxies: Proxies = PROXIES) -> tuple[str, str, str]:
     """Give the client, scheme and host that a request from *peer* is taken to have."""
-    scope = {
+    scope: dict[str, Any] = {
         "client": (peer, 1234),
         "scheme": "http",
         "headers": [(b"host", b"inside"), *((name.encode(), value.encode()) for name, value in headers)],
     }
     proxies.apply(scope)
-    client, headers_now = scope["client"], dict(scope["headers"])
-    assert isinstance(client, tuple)
-    return client[0], str(scope["scheme"]), headers_now[b"host"].decode()
+    return scope["client"][0], scope["scheme"], dict(scope["headers"])[b"host"].decode()
 
 
 FORWARDED = ("forwarded", 'for=203.0.113.9;proto=https;host="reg.example:443"')

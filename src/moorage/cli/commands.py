@@ -188,16 +188,13 @@ def _add_keeping(commands: Commands) -> None:
 
 
 def _add_registries(commands: Commands) -> None:
-    registry = commands.add_parser(
-        "registry", help="make and list registries", description="Make and list registries."
-    )
+    registry = commands.add_parser("registry", help="make and list registries", description="Make and list registries.")
     verbs = registry.add_subparsers(title="commands", metavar="COMMAND", required=True)
     create = _command(
         verbs,
         "create",
         "make a further registry",
-        "It has users, keys, rows and bytes of its own. Its address and its"
-        " administrator's password are printed once.",
+        "It has users, keys, rows and bytes of its own. Its address and its administrator's password are printed once.",
         lambda server, given: server.create_registry(given.name),
     )
     create.add_argument("name", metavar="NAME", help="what people call it")

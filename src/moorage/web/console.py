@@ -98,8 +98,7 @@ class Console:
 
     def _html(self) -> str:
         steps = "\n".join(
-            f"<li>{html.escape(step.purpose)}"
-            f'<pre tabindex="0"><code>{html.escape(step.command)}</code></pre></li>'
+            f'<li>{html.escape(step.purpose)}<pre tabindex="0"><code>{html.escape(step.command)}</code></pre></li>'
             for step in self.steps
         )
         return PAGE.format(style=STYLE, address=html.escape(self.address), steps=steps)
