@@ -7,6 +7,7 @@ import pytest
 
 from moorage import settings
 from moorage.cli import reference
+from moorage.kinds import BadSetting
 
 
 def test_every_default_is_a_value_that_could_be_set():
@@ -56,7 +57,7 @@ def test_proxies_are_addresses_and_networks():
     ],
 )
 def test_a_bad_value_gives_lines_that_each_name_a_variable(variable: str, text: str):
-    with pytest.raises(settings.BadSetting) as bad:
+    with pytest.raises(BadSetting) as bad:
         settings.read({variable: text})
 
     lines = str(bad.value).splitlines()
@@ -65,21 +66,21 @@ def test_a_bad_value_gives_lines_that_each_name_a_variable(variable: str, text: 
 
 
 def test_a_bad_value_is_shown_beside_what_is_allowed():
-    with pytest.raises(settings.BadSetting) as bad:
+    with pytest.raises(BadSetting) as bad:
         settings.read({"MOORAGE_WORKERS": "many"})
 
     assert str(bad.value) == "MOORAGE_WORKERS: 'many' is not a whole number from 1 to 64"
 
 
 def test_every_bad_value_is_told_at_once():
-    with pytest.raises(settings.BadSetting) as bad:
+    with pytest.raises(BadSetting) as bad:
         settings.read({"MOORAGE_WORKERS": "many", "MOORAGE_OPS_PORT": "none"})
 
     assert len(str(bad.value).splitlines()) == 2
 
 
 def test_a_bad_secret_is_not_shown():
-    with pytest.raises(settings.BadSetting) as bad:
+    with pytest.raises(BadSetting) as bad:
         settings.read({"MOORAGE_DATABASE_URL": "mysql://user:hunter2@db/moorage"})
 
     assert "hunter2" not in str(bad.value)
@@ -104,7 +105,7 @@ def test_a_certificate_needs_its_key(tmp_path: Path):
     certificate = tmp_path / "cert.pem"
     certificate.touch()
 
-    with pytest.raises(settings.BadSetting, match="MOORAGE_TLS_CERT and MOORAGE_TLS_KEY"):
+    with pytest.raises(BadSetting, match="MOORAGE_TLS_CERT and MOORAGE_TLS_KEY"):
         settings.read({"MOORAGE_TLS_CERT": str(certificate)})
 
 
