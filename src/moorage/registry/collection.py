@@ -1,0 +1,172 @@
+"""Collection: what nothing needs any more goes, while pushes and pulls go on.
+
+Each step is a turn of few rows and holds nothing between turns, so any number of workers may run it at once. What
+is due stands in columns that the changes themselves write (``expires_at``, ``deleted_at``, ``review_at``,
+``destroy_at``), so a crash loses nothing. Rows go first; their bytes follow when no restore can ask for them.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, delete, exists, select, update
+
+from moorage.db import Database, Statement, Tx, one_of
+from moorage.db.tables import (
+    blob,
+    doomed,
+    manifest,
+    manifest_blob,
+    manifest_child,
+    manifest_label,
+    pull_stat,
+    registry,
+    repository,
+    repository_blob,
+    tag,
+    upload_part,
+)
+from moorage.oci.digests import Digest
+from moorage.registry import links, uploads
+from moorage.registry.events import SYSTEM, record
+from moorage.registry.quotas import Account, Place
+from moorage.storage import BlobStore, Key
+
+STEP = 50
+
+_WINDOWS = Statement(select(registry.c.lease, registry.c.trash_window))
+_TRASHED = Statement(
+    select(
+        manifest.c.id, manifest.c.repository_id, repository.c.project_id, repository.c.name, manifest.c.digest, manifest.c.size
+    )
+    .select_from(manifest.join(repository, repository.c.id == manifest.c.repository_id))
+    .where(manifest.c.deleted_at <= bindparam("before"))
+    .order_by(manifest.c.deleted_at)
+    .limit(bindparam("most"))
+)
+_BLOBS_OF = Statement(select(manifest_blob.c.blob_id).where(manifest_blob.c.manifest_id == bindparam("manifest")))
+_FORGET = tuple(
+    Statement(delete(table).where(column == bindparam("manifest")))
+    for table, column in (
+        (tag, tag.c.manifest_id),
+        (manifest_label, manifest_label.c.manifest_id),
+        (manifest_blob, manifest_blob.c.manifest_id),
+        (manifest_child, manifest_child.c.parent_id),
+        (pull_stat, pull_stat.c.manifest_id),
+        (manifest, manifest.c.id),
+    )
+)
+_DUE = Statement(
+    select(repository_blob.c.repository_id, repository_blob.c.blob_id, repository_blob.c.held, repository.c.project_id)
+    .select_from(repository_blob.join(repository, repository.c.id == repository_blob.c.repository_id))
+    .where(repository_blob.c.review_at <= bindparam("at"))
+    .order_by(repository_blob.c.review_at)
+    .limit(bindparam("most"))
+)
+_OLD_TAGS = Statement(
+    delete(tag).where(
+        tag.c.id.in_(
+            select(tag.c.id).where(tag.c.end_at <= bindparam("before")).order_by(tag.c.end_at).limit(bindparam("most"))
+        )
+    )
+)
+_DOOMED = Statement(
+    select(doomed.c.key)
+    .where(
+        doomed.c.destroy_at < bindparam("before"),
+        ~exists().where(blob.c.key == doomed.c.key),
+        ~exists().where(upload_part.c.key == doomed.c.key),
+    )
+    .order_by(doomed.c.destroy_at)
+    .limit(bindparam("most"))
+)
+_DESTROYED = Statement(delete(doomed).where(one_of(doomed.c.key, "keys")))
+_ALARM = Statement(
+    select(doomed.c.key).where(exists().where(blob.c.key == doomed.c.key)).limit(1)
+)
+_TRIED = Statement(update(doomed).where(one_of(doomed.c.key, "keys")).values(tries=doomed.c.tries + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one round of collection did."""
+
+    uploads: int = 0
+    manifests: int = 0
+    links: int = 0
+    tags: int = 0
+    destroyed: int = 0
+
+    def __bool__(self) -> bool:
+        return any((self.uploads, self.manifests, self.links, self.tags, self.destroyed))
+
+
+async def collect(db: Database, store: BlobStore, *, longest_request: int, margin: int) -> Collected:
+    """Do one round: at most a step of each kind. Repeat while it did something.
+
+    *longest_request* is how long after its expiry an upload might still be written to, *margin* how far clocks may
+    differ; both in microseconds.
+    """
+    expired = await db.change(lambda tx: uploads.expire(tx, STEP, longest_request))
+    purged = await db.change(purge)
+    reviewed = await db.change(review)
+    forgotten = await db.change(forget_history)
+    return Collected(expired, purged, reviewed, forgotten, await destroy(db, store, margin))
+
+
+async def purge(tx: Tx) -> int:
+    """Take trash older than the window out of the database; links that nothing names get a last lease.
+
+    Trash younger than a lease is never purged: a client may have been promised what it holds.
+    """
+    windows = await tx.one(_WINDOWS)
+    before = tx.at - max(windows.trash_window, windows.lease)
+    rows = await tx.all(_TRASHED, before=before, most=STEP)
+    for row in rows:
+        account = Account(tx, row.project_id)
+        blobs = [one.blob_id for one in await tx.all(_BLOBS_OF, manifest=row.id)]
+        for statement in _FORGET:
+            await tx.run(statement, manifest=row.id)
+        await links.grace(tx, row.repository_id, blobs)
+        account.body(row.size, Place.TRASH, Place.ABSENT)
+        await account.settle()
+        digest = str(Digest.from_raw(row.digest))
+        await record(tx, "manifest.purge", SYSTEM, repository=row.name, digest=digest)
+    return len(rows)
+
+
+async def review(tx: Tx) -> int:
+    """Decide on links whose lease is over; they are chosen inside the turn that decides."""
+    rows = await tx.all(_DUE, at=tx.at, most=STEP)
+    by_project = defaultdict(list)
+    for row in rows:
+        by_project[row.project_id].append(row)
+    for project_id, due in by_project.items():
+        account = Account(tx, project_id)
+        for row in due:
+            await links.review(tx, account, row.repository_id, row.blob_id, held=bool(row.held))
+        await account.settle()
+    return len(rows)
+
+
+async def forget_history(tx: Tx) -> int:
+    """Drop ends of tags older than the window that a restore may reach back."""
+    windows = await tx.one(_WINDOWS)
+    return await tx.run(_OLD_TAGS, before=tx.at - max(windows.trash_window, windows.lease), most=STEP)
+
+
+async def destroy(db: Database, store: BlobStore, margin: int) -> int:
+    """Destroy doomed bytes whose time has come, then their rows. Nothing is held meanwhile: twice does no harm."""
+    keys = [row.key for row in await db.all(_DOOMED, before=db.now() - margin, most=STEP)]
+    if not keys:
+        return 0
+    await db.write(_TRIED, keys=keys)
+    for key in keys:
+        await store.delete(Key(key))
+    await db.write(_DESTROYED, keys=keys)
+    return len(keys)
+
+
+async def contradiction(db: Database) -> str | None:
+    """Name a key that is doomed and in use at once, which never happens; None is well."""
+    row = await db.one(_ALARM)
+    return None if row is None else str(row.key)

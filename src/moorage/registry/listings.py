@@ -1,0 +1,85 @@
+"""Lists of the wire: a repository's tags, and what refers to a manifest, a page at a time at constant cost."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Select, bindparam, select, tuple_
+
+from moorage.db import Reader, Statement
+from moorage.db.tables import manifest, project, repository, tag
+from moorage.oci.digests import Digest
+from moorage.oci.names import RepositoryName
+from moorage.registry import repositories
+from moorage.registry.repositories import LIVE
+
+_m = manifest.c
+
+_TAGS = Statement(
+    select(tag.c.name)
+    .where(tag.c.repository_id == bindparam("repository"), tag.c.end_at.is_(None), tag.c.name > bindparam("after"))
+    .order_by(tag.c.name)
+    .limit(bindparam("most"))
+)
+
+
+def _referrers() -> Select[tuple[int, bytes, str, str, int, str]]:
+    return (
+        select(_m.id, _m.digest, _m.media_type, _m.artifact_type, _m.size, _m.annotations)
+        .select_from(
+            repository.join(project, project.c.id == repository.c.project_id)
+            .join(manifest, _m.repository_id == repository.c.id)
+        )
+        .where(
+            repository.c.name == bindparam("name"),
+            repository.c.deleted_at.is_(None),
+            repository.c.state == LIVE,
+            project.c.state == LIVE,
+            _m.subject == bindparam("subject"),
+            _m.deleted_at.is_(None),
+            tuple_(_m.artifact_type, _m.id) > tuple_(bindparam("after_type"), bindparam("after_id")),
+        )
+        .order_by(_m.artifact_type, _m.id)
+        .limit(bindparam("most"))
+    )
+
+
+_REFERRERS = Statement(_referrers())
+_REFERRERS_OF_TYPE = Statement(_referrers().where(_m.artifact_type == bindparam("artifact_type")))
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A manifest that names another as its subject, as the referrers list shows it (spec.md#listing-referrers)."""
+
+    id: int
+    digest: Digest
+    media_type: str
+    artifact_type: str
+    size: int
+    annotations: Mapping[str, str]
+
+
+async def tags(reader: Reader, name: RepositoryName, after: str, most: int) -> list[str]:
+    """Give up to *most* tags that come after *after*, in ASCII order, or raise NameUnknown."""
+    home = await repositories.get(reader, name)
+    return [row.name for row in await reader.all(_TAGS, repository=home.id, after=after, most=most)]
+
+
+async def referrers(
+    reader: Reader, name: RepositoryName, subject: Digest, *, artifact_type: str | None,
+    after: tuple[str, int] = ("", 0), most: int,
+) -> list[Referrer]:
+    """Give up to *most* live manifests that refer to *subject*, which need not exist, after a cursor."""
+    page = {"name": name.text, "subject": subject.raw, "after_type": after[0], "after_id": after[1], "most": most}
+    if artifact_type is None:
+        rows = await reader.all(_REFERRERS, **page)
+    else:
+        rows = await reader.all(_REFERRERS_OF_TYPE, artifact_type=artifact_type, **page)
+    return [
+        Referrer(
+            row.id, Digest.from_raw(row.digest), row.media_type, row.artifact_type, row.size,
+            json.loads(row.annotations) if row.annotations else {},
+        )
+        for row in rows
+    ]

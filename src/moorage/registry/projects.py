@@ -1,0 +1,91 @@
+"""Projects: namespaces of repositories, with members, a quota and policies."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, insert, select, update
+
+from moorage.db import Reader, Statement, Tx
+from moorage.db.tables import project, registry
+from moorage.oci import names
+from moorage.registry.errors import NameTaken
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project; ``limit_bytes`` is -1 for no limit."""
+
+    id: int
+    name: str
+    public: bool
+    limit_bytes: int
+    used: int
+    trash: int
+
+
+_SHOWN = (project.c.id, project.c.name, project.c.public, project.c.limit_bytes, project.c.used, project.c.trash)
+_FIND = Statement(select(*_SHOWN).where(project.c.name == bindparam("name"), project.c.deleted_at.is_(None)))
+_ALL = Statement(select(*_SHOWN).where(project.c.deleted_at.is_(None)).order_by(project.c.name))
+_ADD = Statement(
+    insert(project)
+    .values(
+        name=bindparam("name"),
+        public=bindparam("public"),
+        limit_bytes=bindparam("limit_bytes"),
+        owner_id=bindparam("owner"),
+        created_at=bindparam("at"),
+    )
+    .returning(project.c.id)
+)
+_SET_PUBLIC = Statement(
+    update(project).where(project.c.id == bindparam("project")).values(public=bindparam("is_public"), updated_at=bindparam("at"))
+)
+_SET_LIMIT = Statement(
+    update(project).where(project.c.id == bindparam("project")).values(limit_bytes=bindparam("bytes"), updated_at=bindparam("at"))
+)
+_CREATES = Statement(select(registry.c.creates_projects))
+
+
+async def find(reader: Reader, name: str) -> Project | None:
+    """Find a live project by its name."""
+    row = await reader.one(_FIND, name=name)
+    return None if row is None else _project(row)
+
+
+async def all_of(reader: Reader) -> list[Project]:
+    """List the live projects by name."""
+    return [_project(row) for row in await reader.all(_ALL)]
+
+
+async def create(
+    tx: Tx, name: str, *, public: bool = False, limit_bytes: int = -1, owner: int | None = None
+) -> Project:
+    """Make a project, or raise NameInvalid or NameTaken."""
+    names.project(name)
+    if await find(tx, name) is not None:
+        message = f"there is a project {name} already"
+        raise NameTaken(message, name=name)
+    made = await tx.one(_ADD, name=name, public=int(public), limit_bytes=limit_bytes, owner=owner, at=tx.at)
+    await tx.touch_access()
+    return Project(made.id, name, public, limit_bytes, 0, 0)
+
+
+async def set_public(tx: Tx, found: Project, *, public: bool) -> None:
+    """Let anyone pull from a project, or only its members."""
+    await tx.run(_SET_PUBLIC, project=found.id, is_public=int(public), at=tx.at)
+    await tx.touch_access()
+
+
+async def set_limit(tx: Tx, found: Project, limit_bytes: int) -> None:
+    """Limit what a project may store, in bytes; -1 for no limit. What is stored already stays."""
+    await tx.run(_SET_LIMIT, project=found.id, bytes=limit_bytes, at=tx.at)
+
+
+async def created_by_push(reader: Reader) -> bool:
+    """Say whether an administrator's push makes the project it names."""
+    row = await reader.one(_CREATES)
+    return bool(row.creates_projects)
+
+
+def _project(row: object) -> Project:
+    id_, name, public, limit_bytes, used, trash = row  # type: ignore[misc]
+    return Project(id_, name, bool(public), limit_bytes, used, trash)

@@ -1,0 +1,296 @@
+"""Uploads: blobs on their way in.
+
+The key stands in a row before its first byte; what is stored is the truth about how much came, and the row's hash
+state is a hint that is used only if it counted as much. Any replica may continue an upload.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from moorage.db import Database, Reader, Statement, Tx
+from moorage.db.tables import blob, doomed, project, repository, upload, upload_part
+from moorage.oci.digests import Digest
+from moorage.oci.errors import BlobUploadUnknown, DigestInvalid, RangeInvalid, SizeInvalid
+from moorage.oci.names import RepositoryName
+from moorage.registry import links, quotas, repositories
+from moorage.registry.events import Origin, record
+from moorage.registry.quotas import Account
+from moorage.registry.repositories import LIVE, Repository
+from moorage.storage import BlobStore, Disconnected, Hasher, Key, Source, WrongOffset, new_key
+
+_COLUMNS = (
+    upload.c.id, upload.c.repository_id, repository.c.project_id, upload.c.subject, upload.c.algorithm,
+    upload.c.version, upload.c.received, upload.c.hash_state,
+)
+_FIND = Statement(
+    select(*_COLUMNS)
+    .select_from(
+        upload.join(repository, repository.c.id == upload.c.repository_id).join(project, project.c.id == repository.c.project_id)
+    )
+    .where(
+        upload.c.id == bindparam("upload"),
+        repository.c.name == bindparam("name"),
+        repository.c.deleted_at.is_(None),
+        repository.c.state == LIVE,
+        project.c.state == LIVE,
+        upload.c.expires_at > bindparam("now"),
+    )
+)
+_PARTS = Statement(
+    select(upload_part.c.n, upload_part.c.key, upload_part.c.size)
+    .where(upload_part.c.upload_id == bindparam("upload"))
+    .order_by(upload_part.c.n)
+)
+_ADD = Statement(
+    insert(upload).values(
+        id=bindparam("upload"), repository_id=bindparam("repository"), subject=bindparam("subject"),
+        algorithm=bindparam("algorithm"), reserved=bindparam("reserved"), created_at=bindparam("at"),
+        expires_at=bindparam("expires"),
+    )
+)
+_ADD_PART = Statement(
+    insert(upload_part).values(upload_id=bindparam("upload"), n=bindparam("n"), key=bindparam("key"))
+)
+# Compare and swap: of two requests that continue one upload, the second finds another version.
+_ADVANCE = Statement(
+    update(upload)
+    .where(upload.c.id == bindparam("upload"), upload.c.version == bindparam("seen"))
+    .values(
+        version=upload.c.version + 1, received=bindparam("count"), algorithm=bindparam("hashed"),
+        hash_state=bindparam("state"), expires_at=bindparam("expires"),
+    )
+)
+_SIZE_PART = Statement(
+    update(upload_part)
+    .where(upload_part.c.upload_id == bindparam("upload"), upload_part.c.n == bindparam("part"))
+    .values(size=bindparam("bytes"))
+)
+_CLAIM = Statement(
+    select(upload.c.id).where(upload.c.id == bindparam("upload"), upload.c.version == bindparam("version"))
+)
+_DROP_PARTS = Statement(delete(upload_part).where(upload_part.c.upload_id == bindparam("upload")))
+_DROP = Statement(delete(upload).where(upload.c.id == bindparam("upload")))
+_DOOM = Statement(
+    insert(doomed).values(key=bindparam("key"), size=0, destroy_at=bindparam("at"))
+)
+_BLOB = Statement(select(blob.c.id).where(blob.c.digest == bindparam("digest")))
+_ADD_BLOB = Statement(
+    insert(blob)
+    .values(digest=bindparam("digest"), size=bindparam("size"), key=bindparam("key"), created_at=bindparam("at"))
+    .returning(blob.c.id)
+)
+_EXPIRED = Statement(
+    select(upload.c.id).where(upload.c.expires_at <= bindparam("at")).order_by(upload.c.expires_at).limit(bindparam("most"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One stretch of an upload's bytes, under a key of its own."""
+
+    n: int
+    key: Key
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload as it stands: how much is stored, and where."""
+
+    id: str
+    repository: Repository
+    subject: str
+    algorithm: str
+    version: int
+    received: int
+    hash_state: bytes | None
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """The uploads of one registry, and what they work on. ``lifetime`` is microseconds since the last byte."""
+
+    db: Database
+    store: BlobStore
+    lifetime: int
+    largest: int
+
+    async def begin(
+        self, name: RepositoryName, subject: str, *, algorithm: str = "sha256", expected: int = 0,
+        creates_project: bool = False,
+    ) -> Upload:
+        """Begin an upload of *subject*'s; *expected* bytes are refused now if they cannot fit."""
+        id_, key = secrets.token_urlsafe(24), new_key()
+
+        async def work(tx: Tx) -> Repository:
+            home = await repositories.ensure(tx, name, creates_project=creates_project)
+            if expected:
+                await quotas.expect_room(tx, home.project_id, expected)
+            await tx.run(
+                _ADD, upload=id_, repository=home.id, subject=subject, algorithm=algorithm, reserved=expected,
+                at=tx.at, expires=tx.at + self.lifetime,
+            )
+            await tx.run(_ADD_PART, upload=id_, n=0, key=key)
+            return home
+
+        home = await self.db.change(work)
+        return Upload(id_, home, subject, algorithm, 0, 0, None, (Part(0, key, None),))
+
+    async def find(self, name: RepositoryName, id_: str, subject: str) -> Upload:
+        """Find an upload of this repository and subject, or raise BlobUploadUnknown; another's is not there."""
+        row = await self.db.one(_FIND, upload=id_, name=name.text, now=self.db.now())
+        if row is None or row.subject != subject:
+            message = f"there is no upload {id_[:64]} in {name}: it is finished, cancelled, expired or somebody else's; begin a new one"
+            raise BlobUploadUnknown(message, upload=id_[:64])
+        parts = tuple(Part(p.n, Key(p.key), p.size) for p in await self.db.all(_PARTS, upload=id_))
+        home = Repository(row.repository_id, row.project_id, name)
+        found = Upload(row.id, home, row.subject, row.algorithm, row.version, row.received, row.hash_state, parts)
+        return await self._as_stored(found)
+
+    async def _as_stored(self, found: Upload) -> Upload:
+        """Believe the store about how much came: a crash may have kept more than the row says."""
+        if not self.store.appends:
+            return found
+        stored = await self.store.size(found.parts[-1].key) or 0
+        if stored == found.received:
+            return found
+        return Upload(
+            found.id, found.repository, found.subject, found.algorithm, found.version, stored, None, found.parts
+        )
+
+    async def append(self, found: Upload, source: Source, *, start: int | None = None, algorithm: str | None = None) -> Upload:
+        """Add *source*'s bytes, which begin at *start* if it is given; give the upload as it then stands.
+
+        Raises RangeInvalid if they do not continue what is stored, SizeInvalid past the largest blob, and
+        Disconnected if they were cut, having kept what the store keeps of them.
+        """
+        if start is not None and start != found.received:
+            raise _out_of_order(found, start)
+        hasher = await self._hasher(found, algorithm)
+        part = found.parts[-1]
+        if not self.store.appends and found.received:
+            part = Part(part.n + 1, new_key(), None)
+            await self.db.write(_ADD_PART, upload=found.id, n=part.n, key=part.key)
+        offset = found.received if self.store.appends else 0
+        try:
+            await self.store.write(part.key, offset, source, hasher, limit=self.largest - found.received)
+        except WrongOffset as raced:
+            raise _out_of_order(found, found.received) from raced
+        except (Disconnected, SizeInvalid):
+            if self.store.appends:
+                await self._advance(found, part, hasher)
+            raise
+        return await self._advance(found, part, hasher)
+
+    async def _advance(self, found: Upload, part: Part, hasher: Hasher) -> Upload:
+        added = hasher.count - found.received
+
+        async def work(tx: Tx) -> None:
+            changed = await tx.run(
+                _ADVANCE, upload=found.id, seen=found.version, count=hasher.count, hashed=hasher.algorithm,
+                state=hasher.state(), expires=tx.at + self.lifetime,
+            )
+            if not changed:
+                raise _out_of_order(found, found.received)
+            await tx.run(_SIZE_PART, upload=found.id, part=part.n, bytes=hasher.count if self.store.appends else added)
+
+        await self.db.change(work)
+        parts = tuple(p for p in found.parts if p.n < part.n) + (Part(part.n, part.key, added),)
+        return Upload(
+            found.id, found.repository, found.subject, hasher.algorithm, found.version + 1, hasher.count,
+            hasher.state(), parts,
+        )
+
+    async def _hasher(self, found: Upload, algorithm: str | None) -> Hasher:
+        """Go on hashing where the last request stopped, reading again what was stored if its state is not known."""
+        wanted = algorithm or found.algorithm
+        if not found.received:
+            return Hasher(wanted)
+        if found.hash_state is not None and wanted == found.algorithm:
+            return Hasher.resume(wanted, found.hash_state, found.received)
+        hasher = Hasher(wanted)
+        for part in found.parts:
+            size = found.received if self.store.appends else part.size or 0
+            if size:
+                async for piece in self.store.read(part.key, 0, size):
+                    hasher.update(piece)
+        return hasher
+
+    async def finish(self, found: Upload, digest: Digest, origin: Origin) -> None:
+        """Make the upload a blob of its repository: whole, durable and of this digest, or raise DigestInvalid."""
+        hasher = await self._hasher(found, digest.algorithm)
+        keys = [part.key for part in found.parts if self.store.appends or part.size is not None]
+        if hasher.digest() != digest:
+            message = f"the {found.received} bytes that came have digest {hasher.digest()}, not {digest}; the upload is dropped"
+            await self.cancel(found)
+            raise DigestInvalid(message, digest=str(digest), actual=str(hasher.digest()))
+        if not found.received:
+            await self.store.write(found.parts[0].key, 0, _Nothing(), None, limit=0)
+            keys = [found.parts[0].key]
+        into = keys[0]
+        if len(keys) > 1:
+            into = new_key()
+            await self.db.write(_ADD_PART, upload=found.id, n=found.parts[-1].n + 1, key=into)
+        size = await self.store.commit(keys, into)
+        await self.db.change(lambda tx: self._link(tx, found, digest, size, into, origin))
+
+    async def _link(self, tx: Tx, found: Upload, digest: Digest, size: int, key: Key, origin: Origin) -> None:
+        home = await repositories.get(tx, found.repository.name)
+        if not await tx.one(_CLAIM, upload=found.id, version=found.version):
+            raise BlobUploadUnknown(f"upload {found.id} was finished or cancelled by another request", upload=found.id)
+        known = await tx.one(_BLOB, digest=digest.raw)
+        if known is None:
+            known = await tx.one(_ADD_BLOB, digest=digest.raw, size=size, key=key, at=tx.at)
+            kept: Key | None = key
+        else:
+            kept = None
+        await _drop(tx, found.id, kept=kept, destroy_at=tx.at)
+        account = Account(tx, home.project_id)
+        await links.hold(tx, account, home, known.id)
+        await account.settle()
+        await record(tx, "blob.push", origin, repository=home.name.text, digest=str(digest), size=size)
+
+    async def cancel(self, found: Upload) -> None:
+        """Drop an upload; its bytes go soon, when no request can be writing them any more."""
+        await self.db.change(lambda tx: _drop(tx, found.id, kept=None, destroy_at=tx.at + self.lifetime))
+
+
+async def expire(tx: Tx, most: int, grace: int) -> int:
+    """Drop uploads that nobody has continued in time. Their bytes go after *grace*: a stalled writer may yet make them."""
+    rows = await tx.all(_EXPIRED, at=tx.at, most=most)
+    for row in rows:
+        await _drop(tx, row.id, kept=None, destroy_at=tx.at + grace)
+    return len(rows)
+
+
+async def parts_of(reader: Reader, id_: str) -> Sequence[Key]:
+    """List the keys of an upload."""
+    return [Key(row.key) for row in await reader.all(_PARTS, upload=id_)]
+
+
+async def _drop(tx: Tx, id_: str, *, kept: Key | None, destroy_at: int) -> None:
+    for row in await tx.all(_PARTS, upload=id_):
+        if row.key != kept:
+            await tx.run(_DOOM, key=row.key, at=destroy_at)
+    await tx.run(_DROP_PARTS, upload=id_)
+    await tx.run(_DROP, upload=id_)
+
+
+class _Nothing:
+    """A source of no bytes: even an empty blob has a key in the store."""
+
+    async def drain(self, consume: object) -> int:  # noqa: ARG002 the protocol's name
+        return 0
+
+    async def __aiter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204 an async generator that never yields
+        return
+        yield b""
+
+
+def _out_of_order(found: Upload, start: int) -> RangeInvalid:
+    message = f"the upload holds {found.received} bytes, so the next chunk must begin at {found.received}, not at {start}"
+    return RangeInvalid(message, received=found.received, start=start)
