@@ -164,7 +164,7 @@ def test_a_folder_whose_master_key_is_gone_is_not_given_another(tmp_path: Path):
     assert not (data / "master.key").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["registry", "create", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["migrate", "--help"]])
 def test_small_commands_write_only_what_was_asked(tmp_path: Path, arguments: list[str]):
     ended = moorage(*arguments, data=tmp_path)
 

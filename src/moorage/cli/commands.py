@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 ABOUT = """\
@@ -54,22 +53,6 @@ class Server(Protocol):
         """Make or upgrade the schema; *contract* ends the support of the release before."""
         ...
 
-    def create_registry(self, name: str) -> int:
-        """Make a further registry."""
-        ...
-
-    def list_registries(self) -> int:
-        """List the registries."""
-        ...
-
-    def fsck(self, host: str | None, *, read_bytes: bool, repair: bool) -> int:
-        """Check that what is held is whole."""
-        ...
-
-    def copy(self, target: Path) -> int:
-        """Copy everything while it runs."""
-        ...
-
     def settings(self, *, markdown: bool) -> int:
         """Write what can be set."""
         ...
@@ -104,7 +87,6 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_running(commands)
     _add_keeping(commands)
-    _add_registries(commands)
     _add_asking(commands)
     return whole
 
@@ -165,46 +147,7 @@ def _add_keeping(commands: Commands) -> None:
         action="store_true",
         help="also drop what only the release before needs, once none of its processes is left",
     )
-    fsck = _command(
-        commands,
-        "fsck",
-        "check that what the registries hold is whole, while they run",
-        "Rows are held against bytes, bytes against rows, and use against a recount."
-        " The status is 1 if anything is wrong.",
-        lambda server, given: server.fsck(given.registry, read_bytes=given.read, repair=given.repair),
-    )
-    fsck.add_argument("--registry", metavar="HOST", help="check this one only (default: all)")
-    fsck.add_argument("--read", action="store_true", help="read every byte and check its digest")
-    fsck.add_argument("--repair", action="store_true", help="put right what can be put right")
-    copy = _command(
-        commands,
-        "copy",
-        "copy everything to a folder, while it runs",
-        "The copy is of one moment, and starts elsewhere with MOORAGE_DATA set to it.",
-        lambda server, given: server.copy(given.folder),
-    )
-    copy.add_argument("folder", type=Path, metavar="DIR", help="an empty folder, or one to be made")
     commands.add_parser("prepare").set_defaults(run=lambda server, _: server.prepare())
-
-
-def _add_registries(commands: Commands) -> None:
-    registry = commands.add_parser("registry", help="make and list registries", description="Make and list registries.")
-    verbs = registry.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    create = _command(
-        verbs,
-        "create",
-        "make a further registry",
-        "It has users, keys, rows and bytes of its own. Its address and its administrator's password are printed once.",
-        lambda server, given: server.create_registry(given.name),
-    )
-    create.add_argument("name", metavar="NAME", help="what people call it")
-    _command(
-        verbs,
-        "list",
-        "list the registries and their addresses",
-        "",
-        lambda server, _: server.list_registries(),
-    )
 
 
 def _add_asking(commands: Commands) -> None:
