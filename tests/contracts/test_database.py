@@ -22,10 +22,14 @@ ids = itertools.count(1)
 
 START = Statement(insert(t.registry).values(clock=0, limit_bytes=-1, lease=1, trash_window=1, backup_window=1))
 ADD = Statement(
-    insert(t.project).values(name=bindparam("name"), limit_bytes=-1, created_at=bindparam("at")).returning(t.project.c.id)
+    insert(t.project)
+    .values(name=bindparam("name"), limit_bytes=-1, created_at=bindparam("at"))
+    .returning(t.project.c.id)
 )
 NAMES = Statement(select(t.project.c.name).order_by(t.project.c.name))
-COUNT = Statement(select(func.count().label("n"), func.sum(t.project.c.created_at).label("total")).select_from(t.project))
+COUNT = Statement(
+    select(func.count().label("n"), func.sum(t.project.c.created_at).label("total")).select_from(t.project)
+)
 FIND = Statement(select(t.project.c.id, t.project.c.name).where(t.project.c.name == bindparam("name")))
 RENAME = Statement(update(t.project).values(name=bindparam("new")).where(t.project.c.name == bindparam("old")))
 DROP = Statement(delete(t.project).where(t.project.c.name == bindparam("name")))
@@ -38,9 +42,7 @@ JOINED = Statement(
     .outerjoin(t.repository, t.repository.c.project_id == t.project.c.id)
     .order_by(t.project.c.name)
 )
-WITH_REPOSITORY = Statement(
-    select(t.project.c.name).where(exists().where(t.repository.c.project_id == t.project.c.id))
-)
+WITH_REPOSITORY = Statement(select(t.project.c.name).where(exists().where(t.repository.c.project_id == t.project.c.id)))
 COPIED = Statement(
     insert(t.label)
     .from_select(["name", "created_at"], select(t.project.c.name, t.project.c.created_at))
@@ -113,7 +115,9 @@ class PostgresEngine:
 @pytest.fixture(params=["sqlite", "postgres"])
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
     made: SqliteEngine | PostgresEngine
-    made = SqliteEngine(tmp_path) if request.param == "sqlite" else PostgresEngine(request.getfixturevalue("postgres_url"))
+    made = (
+        SqliteEngine(tmp_path) if request.param == "sqlite" else PostgresEngine(request.getfixturevalue("postgres_url"))
+    )
     yield made
     await made.close()
 
@@ -370,7 +374,9 @@ async def test_a_broken_constraint_is_told_outside_turns_too(db: Database) -> No
         await db.write(ADD_REPOSITORY, project=10**12, name="orphan")
 
 
-async def test_the_access_version_moves_for_everyone_within_a_second(db: Database, engine: Engine, registry: int) -> None:
+async def test_the_access_version_moves_for_everyone_within_a_second(
+    db: Database, engine: Engine, registry: int
+) -> None:
     other = await engine.open(registry)
     before, before_there = db.access_version(), other.access_version()
     assert (db.access_version(), other.access_version()) == (before, before_there)

@@ -91,7 +91,9 @@ def drawn(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_a_migrated_postgres_has_the_tables_of_the_code(family: migrate.Family, postgres_server: PostgresServer) -> None:
+def test_a_migrated_postgres_has_the_tables_of_the_code(
+    family: migrate.Family, postgres_server: PostgresServer
+) -> None:
     migrated, wanted = postgres_server.database(), postgres_server.database()
     migrate.upgrade_postgres(migrated, (family,))
     engine = create_engine(wanted.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)

@@ -84,7 +84,9 @@ async def test_it_heals_by_itself_when_the_server_comes_back() -> None:
         await postgres.close()
 
 
-async def test_connections_that_died_unseen_cost_no_read(db: PostgresDatabase, postgres: Postgres, postgres_server: PostgresServer) -> None:
+async def test_connections_that_died_unseen_cost_no_read(
+    db: PostgresDatabase, postgres: Postgres, postgres_server: PostgresServer
+) -> None:
     await asyncio.gather(*(names(db) for _ in range(8)))
     with psycopg.connect(postgres_server.url(), autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'moorage'")
@@ -109,7 +111,9 @@ async def test_a_turn_held_too_long_elsewhere_is_told_as_unavailable(
     assert await names(db) == ["c"]
 
 
-async def test_a_storm_of_changes_in_one_registry_takes_one_connection(db: PostgresDatabase, postgres: Postgres) -> None:
+async def test_a_storm_of_changes_in_one_registry_takes_one_connection(
+    db: PostgresDatabase, postgres: Postgres
+) -> None:
     await asyncio.gather(*(db.change(adding(f"{i:03}")) for i in range(200)))
 
     assert postgres.pool._made <= 2
@@ -142,7 +146,9 @@ async def test_a_number_that_no_registry_has_is_refused(postgres: Postgres) -> N
         postgres.bound(1 << 32)
 
 
-async def test_a_schema_that_moves_under_a_statement_is_met_in_reads_and_in_turns(postgres_server: PostgresServer) -> None:
+async def test_a_schema_that_moves_under_a_statement_is_met_in_reads_and_in_turns(
+    postgres_server: PostgresServer,
+) -> None:
     url = await asyncio.to_thread(postgres_server.cell)
     postgres = await Postgres.connect(url + "?pool=1")
     db = postgres.bound(1)
@@ -166,15 +172,19 @@ async def test_a_schema_that_moves_under_a_statement_is_met_in_reads_and_in_turn
     await postgres.close()
 
 
-async def test_a_change_that_takes_too_long_frees_its_turn(db: PostgresDatabase, postgres: Postgres, postgres_url: str) -> None:
+async def test_a_change_that_takes_too_long_frees_its_turn(
+    db: PostgresDatabase, postgres: Postgres, postgres_url: str
+) -> None:
     slow = await Postgres.connect(postgres_url)
-    stuck = asyncio.Event()
+    stuck, entered = asyncio.Event(), asyncio.Event()
 
     async def work(tx: Tx) -> None:
         await tx.run(ADD, name="stuck", at=tx.at)
+        entered.set()
         await stuck.wait()
 
     waiting = asyncio.ensure_future(slow.bound(db.registry_id or 0).change(work))
+    await entered.wait()
     started = time.monotonic()
     outcomes = []
     while not outcomes or isinstance(outcomes[-1], Unavailable):
@@ -254,7 +264,9 @@ async def test_behind_a_proxy_that_pools_transactions_everything_works(bouncer: 
     await postgres.close()
 
 
-async def test_behind_a_proxy_notifications_may_come_by_another_way(bouncer: str, postgres_server: PostgresServer) -> None:
+async def test_behind_a_proxy_notifications_may_come_by_another_way(
+    bouncer: str, postgres_server: PostgresServer
+) -> None:
     direct = postgres_server.url(bouncer.rpartition("/")[2])
     postgres = await Postgres.connect(f"{bouncer}?prepared=0&listen={direct}")
     await postgres.listener.heard.wait()

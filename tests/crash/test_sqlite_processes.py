@@ -35,7 +35,12 @@ MIB = 1 << 20
 START = Statement(insert(t.registry).values(clock=0, limit_bytes=-1, lease=1, trash_window=1, backup_window=1))
 SAY = Statement(
     insert(t.event).values(
-        uuid=bindparam("uuid"), kind="", at=bindparam("at"), actor=bindparam("actor"), outcome="", body=bindparam("body")
+        uuid=bindparam("uuid"),
+        kind="",
+        at=bindparam("at"),
+        actor=bindparam("actor"),
+        outcome="",
+        body=bindparam("body"),
     )
 )
 SAID = Statement(select(t.event.c.uuid, t.event.c.at).order_by(t.event.c.id))
@@ -118,7 +123,10 @@ def integrity(path: Path) -> str:
 
 async def test_every_write_waits_for_the_lock(db: SqliteDatabase) -> None:
     with lock_held(db.path):
-        waiting = [asyncio.ensure_future(db.change(saying("a"))), asyncio.ensure_future(db.write(SAY, uuid="b", at=1, actor="b", body=""))]
+        waiting = [
+            asyncio.ensure_future(db.change(saying("a"))),
+            asyncio.ensure_future(db.write(SAY, uuid="b", at=1, actor="b", body="")),
+        ]
         done, _ = await asyncio.wait(waiting, timeout=0.3)
         assert not done
         assert await db.all(SAID) == []
@@ -182,7 +190,10 @@ async def test_a_reader_never_checkpoints_nor_writes(db: SqliteDatabase) -> None
 async def test_a_writer_is_fully_durable(db: SqliteDatabase) -> None:
     connection = files.connect(db.path, reads=False)
 
-    settings = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode", "foreign_keys")}
+    settings = {
+        name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("synchronous", "journal_mode", "foreign_keys")
+    }
 
     files.close(db.path, connection)
     assert settings == {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1}

@@ -55,9 +55,7 @@ class PostgresServer:
             "-h", "127.0.0.1", "-p", str(self.port), *(word for option in options for word in ("-c", option)),
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.folder, **_as_postgres()
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_as_postgres())
         end = time.monotonic() + START_SECONDS
         while True:
             try:

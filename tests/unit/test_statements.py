@@ -61,7 +61,9 @@ ship = table(
     "ship", Column("id", BigInteger, primary_key=True), Column("name", Text), Column("afloat", SmallInteger),
     Column("hash", LargeBinary), Column("fast", Boolean),
 )  # fmt: skip
-crew = table("crew", Column("id", BigInteger, primary_key=True), Column("ship_id", BigInteger), Column("size", BigInteger))
+crew = table(
+    "crew", Column("id", BigInteger, primary_key=True), Column("ship_id", BigInteger), Column("size", BigInteger)
+)
 harbour = Table("harbour", metadata, Column("id", BigInteger, primary_key=True), Column("name", Text))
 other = ship.alias("other")
 afloat = select(ship.c.id, ship.c.name).where(ship.c.afloat == 1)

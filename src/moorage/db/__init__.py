@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from moorage.db.errors import Broken, Vanished
+from moorage.db.errors import Broken, Failed, Vanished
 from moorage.db.statements import Statement, Unbindable, insert, one_of
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Broken",
     "Database",
+    "Failed",
     "Reader",
     "Statement",
     "Tx",

@@ -112,9 +112,7 @@ class _Binder(_Base):  # type: ignore[misc]
             raise Unbindable(f"{table.name} is a registry's table, and this database is not bound")
         return super().visit_table(table, asfrom=asfrom, **kw)
 
-    def _compose_select_body(
-        self, text: str, stmt: Any, state: Any, columns: Any, froms: Any, *rest: Any
-    ) -> Any:
+    def _compose_select_body(self, text: str, stmt: Any, state: Any, columns: Any, froms: Any, *rest: Any) -> Any:
         held = self._hold(froms)
         stmt = stmt.where(*held) if held else stmt
         return super()._compose_select_body(text, stmt, state, columns, froms, *rest)
@@ -149,11 +147,9 @@ class _Binder(_Base):  # type: ignore[misc]
     def visit_insert(self, stmt: Any, *args: Any, **kw: Any) -> Any:
         """Write an INSERT whose rows all begin with the registry."""
         if not self.bound and is_bound(stmt.table):
-            raise Unbindable(
-                f"{stmt.table.name} is a registry's table, and this database is not bound"
-            )
+            raise Unbindable(f"{stmt.table.name} is a registry's table, and this database is not bound")
         stmt = self._held_insert(stmt) if self.bound else stmt
-        return super().visit_insert(stmt if stmt._returning else stmt.inline(), *args, **kw) # noqa: SLF001 - inline() alone keeps SQLAlchemy from adding RETURNING.
+        return super().visit_insert(stmt if stmt._returning else stmt.inline(), *args, **kw)  # noqa: SLF001 - inline() alone keeps SQLAlchemy from adding RETURNING.
 
     def _held_insert(self, stmt: Any) -> Any:
         self._hold([stmt.table])

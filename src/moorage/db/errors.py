@@ -5,5 +5,9 @@ class Broken(Exception):  # noqa: N818 - it reads as a sentence where it is rais
     """A row broke a constraint of the schema: a bug, or a race that a caller may try again."""
 
 
+class Failed(Exception):  # noqa: N818 - as above.
+    """The database refused a statement for what it is: a bug of ours."""
+
+
 class Vanished(Exception):  # noqa: N818 - as above.
     """The registry is marked deleted, or has no row: nothing is written for it any more."""

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg  # type: ignore[import-untyped]
 
-from moorage.db.errors import Broken
+from moorage.db.errors import Broken, Failed
 from moorage.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -100,15 +100,16 @@ def _watch_peer(connection: Connection) -> None:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000)
 
 
-def translated(error: BaseException) -> BaseException:
+def translated(error: BaseException) -> Exception:
     """Say what PostgreSQL's error means to a caller."""
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return Broken(str(error))
     if isinstance(error, asyncpg.DiskFullError):
         return Unavailable("the database's disk is full", retry_after=30)
-    if isinstance(error, (*LOST, *_BUSY)):
+    misused = isinstance(error, asyncpg.InterfaceError) and "closed" not in str(error)
+    if isinstance(error, (*LOST, *_BUSY)) and not misused:
         return Unavailable(f"the database cannot be used for the moment: {error}", retry_after=2)
-    return error
+    return Failed(str(error))
 
 
 class Pool:

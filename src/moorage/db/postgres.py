@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import operator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_FAMILIES = (migrate.REGISTRY, migrate.CELL)
+_VERSIONS = ", ".join(f"'{family.version_table}'" for family in _FAMILIES)
 _LONG = 3600.0
 """Seconds a statement of a snapshot may take: a recount reads everything."""
 
@@ -39,9 +42,7 @@ class Postgres:
         self._turns: WeakValueDictionary[int, Turns] = WeakValueDictionary()
 
     @classmethod
-    async def connect(
-        cls, dsn: str, *, clock: Callable[[], int] = clock, create: bool = False
-    ) -> Self:
+    async def connect(cls, dsn: str, *, clock: Callable[[], int] = clock, create: bool = False) -> Self:
         """Connect, and check the schema; *create* makes it or brings it forward where it must be.
 
         Raises Unavailable when nobody answers or the schema is too old, and NewerSchema.
@@ -84,15 +85,12 @@ class Postgres:
 
     async def _is_served(self) -> bool:
         """Tell whether this code works on both schemas as they are, or raise NewerSchema."""
+        there = f"SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename IN ({_VERSIONS})"  # noqa: S608 - constants.
+        if await self.pool.read(lambda connection: connection.fetchval(there)) < len(_FAMILIES):
+            return False
         for family in (migrate.REGISTRY, migrate.CELL):
-            try:
-                version = await self.pool.read(
-                    lambda connection, family=family: connection.fetchval(  # type: ignore[misc]
-                        f"SELECT version_num FROM {family.version_table}"  # noqa: S608 - a constant.
-                    )
-                )
-            except asyncpg.UndefinedTableError:
-                return False
+            asked = f"SELECT version_num FROM {family.version_table}"  # noqa: S608 - a constant.
+            version = await self.pool.read(operator.methodcaller("fetchval", asked))
             family.check(version)
             if version is None or version < family.serves_from:
                 return False

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+READ_BUSY_MS = 100
+
 
 def clock() -> int:
     """Give the time in microseconds since 1970."""
@@ -35,9 +38,7 @@ class SqliteDatabase:
     run in a thread of the file's own (``moorage.db.writer``).
     """
 
-    def __init__(
-        self, path: Path, registry_id: int | None, reader: sqlite3.Connection, now: Callable[[], int]
-    ) -> None:
+    def __init__(self, path: Path, registry_id: int | None, reader: sqlite3.Connection, now: Callable[[], int]) -> None:
         self.path = path
         self.registry_id = registry_id
         self.now = now
@@ -74,6 +75,8 @@ class SqliteDatabase:
         reader = files.connect(path, reads=True)
         try:
             migrate.ensure_file(family, path, reader)
+            # Reads run on the event loop, which must not stand still.
+            reader.execute(f"PRAGMA busy_timeout = {READ_BUSY_MS}")
         except BaseException:
             files.close(path, reader)
             raise
@@ -118,12 +121,13 @@ class SqliteDatabase:
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         """Read several times from one moment, in threads, on a connection of its own."""
         connection = await asyncio.to_thread(files.connect, self.path, reads=True)
+        moment = Snapshot(connection, self.registry_id)
         try:
             connection.execute("BEGIN")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
-            yield Snapshot(connection, self.registry_id)
+            yield moment
         finally:
-            await asyncio.shield(asyncio.to_thread(files.close, self.path, connection))
+            await asyncio.shield(asyncio.to_thread(moment.close, self.path))
 
     def access_version(self) -> int:
         """Give a number that differs whenever an access row changed, in any process."""
@@ -173,6 +177,12 @@ class Snapshot:
         self._connection = connection
         self._registry_id = registry_id
         self._mode = SQLITE if registry_id is None else SQLITE_BOUND
+        self._used = threading.Lock()
+
+    def close(self, path: Path) -> None:
+        """Close, once a read that nobody waits for any more has ended."""
+        with self._used:
+            files.close(path, self._connection)
 
     async def one(self, statement: Statement, /, **params: Any) -> Any | None:
         """Give the first row, or None."""
@@ -188,7 +198,8 @@ class Snapshot:
         plan.fill(params)
         params[REGISTRY] = self._registry_id
         try:
-            cursor = self._connection.execute(plan.sql, params)
-            return [plan.row(row) for row in (cursor.fetchmany(1) if first else cursor)]
+            with self._used:
+                cursor = self._connection.execute(plan.sql, params)
+                return [plan.row(row) for row in (cursor.fetchmany(1) if first else cursor)]
         except sqlite3.Error as error:
             raise files.translated(error) from error

@@ -52,9 +52,7 @@ class one_of(FunctionElement[bool]):  # noqa: N801 - it is called like a functio
     type = Boolean()
     inherit_cache = False
 
-    def __init__(
-        self, column: ColumnElement[Any], name: str, kind: types.TypeEngine[Any] | None = None
-    ) -> None:
+    def __init__(self, column: ColumnElement[Any], name: str, kind: types.TypeEngine[Any] | None = None) -> None:
         """Compare *column* with the values of the parameter *name*, of the column's type."""
         super().__init__(column, bindparam(name, type_=types.ARRAY(kind or column.type)))
 
@@ -146,9 +144,7 @@ def _compile(clause: Executable, mode: int) -> Plan:
         for name, param in params.items()
         if not param.required and name != REGISTRY
     }
-    converters = [
-        (name, _converter(params[name].type, dialect, sqlite=sqlite)) for name in sorted(free)
-    ]
+    converters = [(name, _converter(params[name].type, dialect, sqlite=sqlite)) for name in sorted(free)]
     return Plan(
         compiled.string,
         _order(tuple(compiled.positiontup or ())),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg  # type: ignore[import-untyped]
 
-from moorage.db.errors import Vanished
+from moorage.db.errors import Failed, Vanished
 from moorage.db.pool import LOST, translated
 from moorage.db.statements import POSTGRES, POSTGRES_BOUND, REGISTRY, Statement
 from moorage.errors import Unavailable
@@ -30,9 +30,7 @@ _SPACE = 0x4D6F6F72 << 32
 
 # Two statements in one message: whatever comes after sees what was committed before the lock.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; {settings}SELECT pg_advisory_xact_lock({key})"
-_SETTINGS = (
-    "SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL statement_timeout = '10s'; "
-)
+_SETTINGS = "SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL statement_timeout = '10s'; "
 _TURN = (
     "UPDATE registry SET clock = CASE WHEN clock >= $2::bigint THEN clock + $3::bigint"
     " ELSE $2::bigint + $3::bigint - 1 END WHERE registry_id = $1::bigint RETURNING clock"
@@ -147,7 +145,7 @@ class Change:
             self.value = await task
             self.error = tx.failed
         except BaseException as error:  # noqa: BLE001 - the queue outlives whatever a change raises.
-            if isinstance(error, asyncio.CancelledError) and not task.done():
+            if isinstance(error, asyncio.CancelledError) and task.cancel():
                 raise
             self.error = error
         finally:
@@ -175,9 +173,7 @@ async def _drive(work: Callable[[PostgresTx], Awaitable[Any]], tx: PostgresTx) -
 class Turns:
     """The changes of one registry, in order, as many in one commit as wait."""
 
-    def __init__(
-        self, pool: Pool, listener: Listener, registry: int | None, clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, pool: Pool, listener: Listener, registry: int | None, clock: Callable[[], int]) -> None:
         self._pool = pool
         self._listener = listener
         self._registry = registry
@@ -208,9 +204,11 @@ class Turns:
                 try:
                     async with self._pool.connection() as connection:
                         await self._serve(connection, group)
-                except (asyncpg.PostgresError, Unavailable, Vanished, *LOST) as error:
+                except BaseException as error:
                     for change in group or self._take():
                         change.settle(_unwritten(error))
+                    if not isinstance(error, (asyncpg.PostgresError, Unavailable, Vanished, *LOST)):
+                        raise
         finally:
             self._task = None
 
@@ -288,7 +286,7 @@ class Turns:
 
 
 def _unwritten(error: BaseException) -> BaseException:
+    if isinstance(error, Unavailable | Vanished):
+        return error
     known = translated(error)
-    if isinstance(known, asyncpg.PostgresError):
-        return Unavailable(f"nothing was written: {error}", retry_after=2)
-    return known
+    return Unavailable(f"nothing was written: {error}", retry_after=2) if isinstance(known, Failed) else known

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from moorage.db import files
-from moorage.db.errors import Vanished
+from moorage.db.errors import Failed, Vanished
 from moorage.db.statements import REGISTRY, SQLITE, SQLITE_BOUND, Statement
 from moorage.errors import Unavailable
 
@@ -252,7 +252,7 @@ class Writer:
                 for change in group:
                     change.deliver()
                 self._bound_wal(connection)
-        except (Vanished, Unavailable, sqlite3.Error, OSError) as error:
+        except BaseException as error:  # noqa: BLE001 - the writer outlives whatever happens, and its callers hear of it.
             for change in group or self._take():
                 change.value, change.error = None, _told(error)
                 change.deliver()
@@ -301,7 +301,8 @@ class Writer:
         change.run(SqliteTx(connection, self._registry, at))
         if not connection.in_transaction:
             # A full disk makes SQLite roll back everything at once, the others' changes too.
-            raise change.error or sqlite3.OperationalError("the transaction was rolled back")
+            error = change.error
+            raise error if isinstance(error, Unavailable) else Unavailable("the commit was rolled back", retry_after=2)
         if not alone:
             connection.execute("RELEASE one" if change.error is None else "ROLLBACK TO one")
 
@@ -321,7 +322,7 @@ def _told(error: BaseException) -> BaseException:
     """Say what a group's failure means to each of its callers."""
     if isinstance(error, sqlite3.Error):
         known = files.translated(error)
-        return Unavailable(f"nothing was written: {error}", retry_after=2) if known is error else known
+        return Unavailable(f"nothing was written: {error}", retry_after=2) if isinstance(known, Failed) else known
     if isinstance(error, OSError):
         return Unavailable(f"nothing was written: {error.strerror}", retry_after=5)
     return error
