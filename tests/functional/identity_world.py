@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 from argon2 import PasswordHasher, Type
@@ -12,6 +13,7 @@ from sqlalchemy import bindparam
 
 from moorage.api.token import TokenService
 from moorage.db import Statement, insert
+from moorage.db.postgres import Postgres
 from moorage.db.sqlite import SqliteDatabase
 from moorage.db.tables import registry
 from moorage.identity import members, robots, users
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    import pytest
+
     from moorage.db import Database, Tx
 
 REGISTRY = "4e0c61f2-9a53-4f0e-8a43-6f5f9d1f1a01"
@@ -35,6 +39,7 @@ PASSWORD = "Correct-horse-9"
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID)
 OPERATOR = Caller("user", 1, "admin", admin=True)
 
+_NUMBERS = itertools.count(40_000)
 _ADD_REGISTRY = Statement(
     insert(registry).values(
         clock=0, limit_bytes=-1, lease=1, trash_window=1, backup_window=bindparam("backup_window")
@@ -55,6 +60,66 @@ class Clock:
         self.at += int(seconds * 1_000_000)
 
 
+class Place(Protocol):
+    """Where a registry's rows are."""
+
+    async def open(self, clock: Clock) -> Database: ...
+
+    def other(self) -> Place: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class SqlitePlace:
+    """A file."""
+
+    path: Path
+    number: int = 1
+    opened: list[Database] = field(default_factory=list)
+
+    async def open(self, clock: Clock) -> Database:
+        self.opened.append(await SqliteDatabase.open(self.path, self.number, clock=clock, create=True))
+        return self.opened[-1]
+
+    def other(self) -> Place:
+        return SqlitePlace(self.path.with_name("other.db"), self.number + 1)
+
+    async def close(self) -> None:
+        for db in self.opened:
+            await db.close()
+
+
+@dataclass
+class PostgresPlace:
+    """The rows of one number, in a cell that other tests use as well."""
+
+    url: str
+    number: int = field(default_factory=lambda: next(_NUMBERS))
+    opened: list[Postgres] = field(default_factory=list)
+
+    async def open(self, clock: Clock) -> Database:
+        self.opened.append(await Postgres.connect(self.url, clock=clock))
+        return self.opened[-1].bound(self.number)
+
+    def other(self) -> Place:
+        return PostgresPlace(self.url)
+
+    async def close(self) -> None:
+        for cell in self.opened:
+            await cell.close()
+
+
+ENGINES = ("sqlite", "postgres")
+
+
+def place_for(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Give the place that a test with the parameter *sqlite* or *postgres* has for its registry."""
+    if request.param == "postgres":
+        return PostgresPlace(request.getfixturevalue("postgres_url"))
+    return SqlitePlace(tmp_path / "registry.db")
+
+
 @dataclass
 class World:
     """One registry, `alice` and others in it, and how to ask it."""
@@ -64,18 +129,23 @@ class World:
     clock: Clock
     master: MasterKey
     passwords: Passwords
+    place: Place
     numbers: dict[str, int] = field(default_factory=dict)
     projects: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     async def begin(
-        cls, path: Path, clock: Clock, *, name: str = REGISTRY, number: int = 1, master: MasterKey | None = None
+        cls, place: Place, clock: Clock, *, name: str = REGISTRY, master: MasterKey | None = None
     ) -> World:
-        db: Database = await SqliteDatabase.open(path, number, clock=clock, create=True)
+        db = await place.open(clock)
         await db.write(_ADD_REGISTRY, backup_window=1)
         passwords = Passwords(hasher=CHEAP, pause=at_once)
         master = master or MasterKey.new()
-        return cls(db, Access(db, name, master, passwords), clock, master, passwords)
+        return cls(db, Access(db, name, master, passwords), clock, master, passwords, place)
+
+    async def elsewhere(self) -> Access:
+        """Open the same registry once more, as another process would."""
+        return Access(await self.place.open(self.clock), REGISTRY, self.master, self.passwords)
 
     async def people(self) -> World:
         """Let in an administrator, one user for each role in `team`, and one without any."""
@@ -87,7 +157,7 @@ class World:
         for role in Role:
             name = role.name.lower()
             await self.add_user(name, hashed)
-            await self.change(lambda tx, n=name, r=role: members.set_user(tx, self.projects["team"], self.numbers[n], r))
+            await self.join("team", name, role)
         await self.add_user("stranger", hashed)
         return self
 
@@ -96,6 +166,9 @@ class World:
             lambda tx: users.create(tx, name=name, password=hashed, admin=admin)
         )
         return self.numbers[name]
+
+    async def join(self, project: str, user: str, role: Role) -> None:
+        await self.change(lambda tx: members.set_user(tx, self.projects[project], self.numbers[user], role))
 
     async def add_project(self, name: str, *, public: bool = False) -> int:
         made = await self.db.change(lambda tx: projects.create(tx, name, public=public))
@@ -119,7 +192,7 @@ class World:
 
     async def ask(self, *scopes: str, user: str = "", password: str = PASSWORD, **query: str) -> httpx.Response:
         """GET a token, as *user* or as nobody."""
-        params = [("service", "harbor-registry"), *(("scope", one) for one in scopes), *query.items()]
+        params = {"service": "harbor-registry", "scope": list(scopes), **query}
         async with self.client() as client:
             return await client.get("/service/token", params=params, auth=(user, password) if user else None)
 
@@ -144,7 +217,7 @@ class World:
 
     async def close(self) -> None:
         self.passwords.close()
-        await self.db.close()
+        await self.place.close()
 
 
 def grant(text: str, namespace: str) -> Grant:

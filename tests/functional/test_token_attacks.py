@@ -1,6 +1,8 @@
 """Forged, stolen, stale and borrowed tokens, each by the name of its attack."""
 
+import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -15,20 +17,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from joserfc.jwk import ECKey
 
-from moorage.api.token import TokenService
-from moorage.db.sqlite import SqliteDatabase
 from moorage.identity import keys, robots, users
 from moorage.identity.access import Access
 from moorage.identity.keys import MasterKey, MasterKeyWrong
 from moorage.oci.errors import Unauthorized
-from tests.functional.identity_world import OTHER_REGISTRY, PASSWORD, REGISTRY, Clock, World
+from tests.functional.identity_world import ENGINES, OTHER_REGISTRY, PASSWORD, REGISTRY, Clock, SqlitePlace, World, place_for
 
 PULL = "repository:team/app:pull"
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = await (await World.begin(tmp_path / "registry.db", Clock())).people()
+@pytest.fixture(params=ENGINES)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    made = await (await World.begin(place_for(request, tmp_path), Clock())).people()
     yield made
     await made.close()
 
@@ -107,17 +107,17 @@ async def test_a_token_of_another_algorithm_is_refused(world: World, alg: str) -
     "more",
     [
         lambda key: {"jwk": key.as_dict(private=False)},
-        lambda key: {"x5c": ["MIIB"]},
-        lambda key: {"jku": "https://evil.test/keys"},
-        lambda key: {"x5u": "https://evil.test/keys"},
-        lambda key: {"crit": ["exp"]},
-        lambda key: {"b64": False},
-        lambda key: {"typ": "at+jwt"},
+        lambda _: {"x5c": ["MIIB"]},
+        lambda _: {"jku": "https://evil.test/keys"},
+        lambda _: {"x5u": "https://evil.test/keys"},
+        lambda _: {"crit": ["exp"]},
+        lambda _: {"b64": False},
+        lambda _: {"typ": "at+jwt"},
         lambda key: {"kid": key.as_dict(private=False)},
-        lambda key: {"kid": "../../../../dev/null"},
-        lambda key: {"kid": "x' OR 1=1 --"},
-        lambda key: {"kid": ""},
-        lambda key: {"kid": None},
+        lambda _: {"kid": "../../../../dev/null"},
+        lambda _: {"kid": "x' OR 1=1 --"},
+        lambda _: {"kid": ""},
+        lambda _: {"kid": None},
     ],
 )
 async def test_a_key_that_comes_with_the_token_is_not_trusted(world: World, more: Callable[[ECKey], dict[str, Any]]) -> None:
@@ -196,7 +196,7 @@ async def test_no_noise_in_a_token_does_anything_but_void_it(world: World) -> No
 
     for _ in range(500):
         place = chance.randrange(len(text) - 6)
-        noise = "".join(chance.choices("Ab9.-_={}\"\x00\u00ff\u2028", k=chance.randrange(1, 6)))
+        noise = "".join(chance.choices('Ab9.-_={}"\x00\u00ff\u2028', k=chance.randrange(1, 6)))
         changed = text[:place] + noise + text[place + len(noise) :]
         if changed != text:
             await refused(world, changed)
@@ -220,9 +220,9 @@ async def test_a_token_from_the_future_is_refused(world: World) -> None:
     assert "not valid yet" in await refused(world, text)
 
 
-async def test_another_registrys_token_is_refused(world: World, tmp_path: Path) -> None:
+async def test_another_registrys_token_is_refused(world: World) -> None:
     other = await (
-        await World.begin(tmp_path / "other.db", world.clock, name=OTHER_REGISTRY, number=2, master=world.master)
+        await World.begin(world.place.other(), world.clock, name=OTHER_REGISTRY, master=world.master)
     ).people()
     text = await other.token(PULL, user="guest")
     kept = (await other.ask(user="guest", offline_token="true")).json()["refresh_token"]
@@ -232,7 +232,7 @@ async def test_another_registrys_token_is_refused(world: World, tmp_path: Path) 
     assert (await world.post(grant_type="refresh_token", refresh_token=kept)).status_code == 401
 
 
-async def test_a_key_row_copied_from_another_registry_opens_nothing(world: World, tmp_path: Path) -> None:
+async def test_a_key_row_copied_from_another_registry_opens_nothing(world: World) -> None:
     await world.token()
     elsewhere = Access(world.db, OTHER_REGISTRY, world.master, world.passwords)
 
@@ -260,8 +260,8 @@ async def test_an_anonymous_token_is_nobodys_whatever_it_grants(world: World) ->
     [
         lambda tx, n: users.set_password(tx, n, "$argon2id$nobody"),
         lambda tx, n: users.set_disabled(tx, n, disabled=True),
-        lambda tx, n: users.sign_out(tx, n),
-        lambda tx, n: users.remove(tx, n),
+        users.sign_out,
+        users.remove,
     ],
     ids=["password changed", "disabled", "signed out", "deleted"],
 )
@@ -299,8 +299,8 @@ async def test_a_new_user_of_an_old_name_inherits_no_token(world: World) -> None
     "revoke",
     [
         lambda tx, n: robots.set_disabled(tx, n, disabled=True),
-        lambda tx, n: robots.refresh_secret(tx, n),
-        lambda tx, n: robots.remove(tx, n),
+        robots.refresh_secret,
+        robots.remove,
     ],
     ids=["disabled", "secret changed", "deleted"],
 )
@@ -326,15 +326,23 @@ async def test_a_robots_old_secret_is_good_for_the_while_that_was_said(world: Wo
     assert (both, then) == ([200, 200], [401, 200])
 
 
-async def test_a_change_made_by_another_process_is_seen_by_the_next_request(world: World, tmp_path: Path) -> None:
+async def test_a_change_made_by_another_process_is_seen_within_a_second(world: World) -> None:
     text = await world.token(PULL, user="guest")
     await world.access.identify(f"Bearer {text}")
-    elsewhere = await SqliteDatabase.open(tmp_path / "registry.db", 1, clock=world.clock)
+    elsewhere = await world.elsewhere()
+    assert (await elsewhere.identify(f"Bearer {text}")).caller.name == "guest"
 
-    await elsewhere.change(lambda tx: users.set_disabled(tx, world.numbers["guest"], disabled=True))
-    await elsewhere.close()
+    await elsewhere.db.change(lambda tx: users.set_disabled(tx, world.numbers["guest"], disabled=True))
 
+    if not isinstance(world.place, SqlitePlace):
+        await asyncio.wait_for(is_refused(world, text), 1)
     await refused(world, text)
+
+
+async def is_refused(world: World, text: str) -> None:
+    with contextlib.suppress(Unauthorized):
+        while await world.access.identify(f"Bearer {text}"):
+            await asyncio.sleep(0.01)
 
 
 async def test_after_a_rotation_old_tokens_are_good_until_they_expire_and_new_ones_have_the_new_key(world: World) -> None:
@@ -349,10 +357,9 @@ async def test_after_a_rotation_old_tokens_are_good_until_they_expire_and_new_on
 
 
 async def test_two_processes_that_need_a_first_key_make_one(world: World) -> None:
-    again = Access(world.db, REGISTRY, world.master, world.passwords)
+    again = await world.elsewhere()
 
-    first, _ = await world.access.issue(None, ())
-    second, _ = await again.issue(None, ())
+    (first, _), (second, _) = await asyncio.gather(world.access.issue(None, ()), again.issue(None, ()))
 
     assert read(first.text, 0)["kid"] == read(second.text, 0)["kid"]
 
@@ -373,7 +380,10 @@ async def test_no_secret_stands_in_the_database_in_clear(world: World, tmp_path:
     robot = await world.add_robot("ci", "repository:pull")
     kept = (await world.ask(user="guest", offline_token="true")).json()["refresh_token"]
     key = await real_key(world)
-    await world.db.close()
+    if not isinstance(world.place, SqlitePlace):
+        # What is written to rows is the same code's; a file shows it whole.
+        return
+    await world.close()
 
     rows = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
 
@@ -383,10 +393,3 @@ async def test_no_secret_stands_in_the_database_in_clear(world: World, tmp_path:
     number = base64.urlsafe_b64decode(private + "=" * (-len(private) % 4))
     for secret in (robot.secret.encode(), kept.encode(), PASSWORD.encode(), number, world.master.keys[0]):
         assert secret not in rows
-
-
-async def test_the_service_shows_no_secret_in_a_refusal(world: World) -> None:
-    answer = await world.post(grant_type="password", username="guest", password="Very-secret-1", service="x")
-
-    assert "Very-secret-1" not in answer.text
-    assert "Very-secret-1" not in repr(TokenService(world.access))

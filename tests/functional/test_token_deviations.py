@@ -14,12 +14,12 @@ import pytest
 from moorage.api.token import challenge, realm
 from moorage.identity.scopes import Scope
 from moorage.oci.errors import Unauthorized
-from tests.functional.identity_world import PASSWORD, Clock, World, basic
+from tests.functional.identity_world import ENGINES, PASSWORD, Clock, World, basic, place_for
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = await (await World.begin(tmp_path / "registry.db", Clock())).people()
+@pytest.fixture(params=ENGINES)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    made = await (await World.begin(place_for(request, tmp_path), Clock())).people()
     yield made
     await made.close()
 

@@ -1,5 +1,7 @@
 """The permission tables, held against Harbor's, cell by cell."""
 
+from itertools import pairwise
+
 import pytest
 
 from moorage.identity import roles
@@ -75,7 +77,7 @@ def test_the_tables_have_harbors_sizes() -> None:
 def test_a_higher_role_may_all_that_a_lower_one_may() -> None:
     ladder = [OF_ROLE[role] for role in (L, G, D, M, A)]
 
-    assert all(lower <= higher for lower, higher in zip(ladder, ladder[1:], strict=False))
+    assert all(lower <= higher for lower, higher in pairwise(ladder))
 
 
 def test_a_public_project_lets_anybody_read_and_nobody_write() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy import bindparam, literal, select, union_all
 
 from moorage.db import Statement
 from moorage.db.tables import member, project, user_group, user_group_member
@@ -45,28 +45,25 @@ _LONGEST_NAME = 1024
 _NO_SECRET = bytes(32)
 _WRONG = "unknown user or robot, or wrong password"
 
-_groups = select(user_group_member.c.group_id).join(
-    user_group, user_group.c.id == user_group_member.c.group_id
-)
+_here = (project.c.name == bindparam("name"), project.c.deleted_at.is_(None))
+# Three questions in one, each answered by an index however many members there are: an OR of user
+# and group would walk all of them.
 _ROLES = Statement(
-    select(project.c.id, project.c.public, member.c.role)
-    .select_from(project)
-    .outerjoin(
-        member,
-        and_(
-            member.c.project_id == project.c.id,
-            or_(
-                member.c.user_id == bindparam("user"),
-                member.c.group_id.in_(
-                    _groups.where(
-                        user_group_member.c.user_id == bindparam("user"),
-                        user_group.c.deleted_at.is_(None),
-                    )
-                ),
-            ),
+    union_all(
+        select(project.c.id, project.c.public, literal(0).label("role")).where(*_here),
+        select(project.c.id, project.c.public, member.c.role)
+        .join_from(project, member, member.c.project_id == project.c.id)
+        .where(*_here, member.c.user_id == bindparam("user")),
+        select(project.c.id, project.c.public, member.c.role)
+        .join_from(project, member, member.c.project_id == project.c.id)
+        .join(user_group, user_group.c.id == member.c.group_id)
+        .join(user_group_member, user_group_member.c.group_id == user_group.c.id)
+        .where(
+            *_here,
+            user_group_member.c.user_id == bindparam("user"),
+            user_group.c.deleted_at.is_(None),
         ),
     )
-    .where(project.c.name == bindparam("name"), project.c.deleted_at.is_(None))
 )
 
 
@@ -244,7 +241,7 @@ class Access:
             return NOTHING
         everybody = roles.PUBLIC if rows[0].public else NOTHING
         if caller.kind == "user":
-            return everybody | roles.together(row.role for row in rows if row.role is not None)
+            return everybody | roles.together(row.role for row in rows)
         robot = await self._subject("robot", caller.id) if caller.kind == "robot" else None
         if robot is None or robot.project_id not in (None, rows[0].id):
             return everybody

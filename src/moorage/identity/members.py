@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete
 
@@ -20,7 +20,7 @@ _adds = insert(member).values(
     role=bindparam("role"),
     created_at=bindparam("now"),
 )
-_changes = {"role": bindparam("role"), "updated_at": bindparam("now")}
+_changes: dict[str, Any] = {"role": bindparam("role"), "updated_at": bindparam("now")}
 _SET_USER = Statement(
     _adds.on_conflict_do_update(
         index_elements=[member.c.user_id, member.c.project_id],

@@ -11,7 +11,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from moorage.db import Statement, insert
 from moorage.db.tables import refresh_token
@@ -44,6 +44,7 @@ _OF_CALLER = (
     refresh_token.c.caller_kind == bindparam("kind"),
     refresh_token.c.caller_id == bindparam("number"),
 )
+_COUNT = Statement(select(func.count().label("count")).select_from(refresh_token).where(*_OF_CALLER))
 _OLDEST_KEPT = Statement(
     select(refresh_token.c.expires_at)
     .where(*_OF_CALLER)
@@ -52,13 +53,7 @@ _OLDEST_KEPT = Statement(
     .offset(MOST - 1)
 )
 _DROP = Statement(
-    delete(refresh_token).where(
-        *_OF_CALLER,
-        or_(
-            refresh_token.c.expires_at <= bindparam("now"),
-            refresh_token.c.expires_at <= bindparam("oldest"),
-        ),
-    )
+    delete(refresh_token).where(*_OF_CALLER, refresh_token.c.expires_at <= bindparam("oldest"))
 )
 _FIND = Statement(
     select(
@@ -84,8 +79,10 @@ async def issue(tx: Tx, caller: Caller, *, client: str) -> str:
     """Make a refresh token for *caller*; *client* is the name of the program that asked."""
     text = secrets.token_urlsafe(32)
     mine = {"kind": caller.kind, "number": caller.id}
-    oldest = await tx.one(_OLDEST_KEPT, **mine)
-    await tx.run(_DROP, **mine, now=tx.at, oldest=oldest.expires_at if oldest else 0)
+    counted = await tx.one(_COUNT, **mine)
+    full = counted is not None and counted.count >= MOST
+    oldest = await tx.one(_OLDEST_KEPT, **mine) if full else None
+    await tx.run(_DROP, **mine, oldest=max(tx.at, oldest.expires_at) if oldest else tx.at)
     await tx.run(_ADD, **mine, hash=_hash(text), client=_NOT_SHOWN.sub("", client)[:64], now=tx.at, until=tx.at + LIFE)
     return text
 

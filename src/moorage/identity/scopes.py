@@ -83,7 +83,7 @@ def _name(type_: str, text: str) -> str | None:
         return text if text in _CATALOG_NAMES else None
     if type_ != REPOSITORY:
         return None
-    host, colon, path = text.partition(":")
+    _, colon, path = text.partition(":")
     if colon:
         # A client that puts the registry's host and port into the name means the part after it.
         _, _, text = path.partition("/")
