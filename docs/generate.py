@@ -1,0 +1,112 @@
+"""Writes the reference pages that come from the code; tests/house holds that they are up to date."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import moorage
+from moorage import settings
+from moorage.cli import commands, reference
+from moorage.errors import Problem
+
+FOLDER = Path(__file__).parent / "reference"
+WIDTH = 100
+WRITTEN = "<!-- Written by `make docs`; a test holds the page equal to the code. -->"
+
+ERRORS = f"""\
+# Errors
+
+{WRITTEN}
+
+What a caller is answered when a request is refused. On the distribution API the body is
+`{{"errors": [{{"code", "message", "detail"}}]}}`; the message tells the rule, the value and the remedy. A 5xx shows
+its summary only, and the log of the same request id tells the rest. Anything that is not listed here is a fault of
+ours: 500, code `UNKNOWN`, logged with its traceback.
+
+| Code | Status | Summary | When | Class |
+|---|---|---|---|---|
+"""
+
+COMMANDS = f"""\
+# Commands
+
+{WRITTEN}
+
+`moorage COMMAND --help` prints the same. Every setting comes from the environment: [settings](settings.md).
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Give every page's path, and what it has to say."""
+    return {
+        FOLDER / "commands.md": _commands(),
+        FOLDER / "errors.md": _errors(),
+        FOLDER / "settings.md": reference.markdown(settings.groups()),
+    }
+
+
+def problems() -> list[type[Problem]]:
+    """List every class of problem that any module declares."""
+    for module in pkgutil.walk_packages(moorage.__path__, "moorage."):
+        # Importing the entry point is harmless, but Alembic's revisions want a migration under way.
+        if ".migrations." not in module.name:
+            importlib.import_module(module.name)
+    return sorted(set(_under(Problem)), key=lambda problem: (problem.code, problem.status, problem.__name__))
+
+
+def subcommands() -> dict[str, argparse.ArgumentParser]:
+    """Give every command of the command line that its help shows, and its parser."""
+    return dict(_subcommands(commands.parser(), ""))
+
+
+def _under(parent: type[Problem]) -> Iterator[type[Problem]]:
+    for child in parent.__subclasses__():
+        if child.__module__.startswith("moorage."):
+            yield child
+            yield from _under(child)
+
+
+def _errors() -> str:
+    rows = (
+        f"| `{problem.code}` | {problem.status} | {problem.summary} | {_first(problem)} "
+        f"| `{problem.__module__.removeprefix('moorage.')}.{problem.__name__}` |"
+        for problem in problems()
+    )
+    return ERRORS + "\n".join(rows) + "\n"
+
+
+def _first(problem: type[Problem]) -> str:
+    return " ".join((inspect.getdoc(problem) or "").partition("\n\n")[0].split())
+
+
+def _subcommands(parser: argparse.ArgumentParser, before: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list its commands.
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above.
+            shown = {choice.dest for choice in action._choices_actions}  # noqa: SLF001 - as above.
+            for name, child in action.choices.items():
+                if name in shown:
+                    yield f"{before}{name}", child
+                    yield from _subcommands(child, f"{before}{name} ")
+
+
+def _commands() -> str:
+    parts = [COMMANDS]
+    for name, parser in subcommands().items():
+        parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=WIDTH)
+        parts.append(f"\n## moorage {name}\n\n```text\n{parser.format_help().rstrip()}\n```\n")
+    return "".join(parts)
+
+
+def main() -> None:
+    """Write every page."""
+    for path, text in pages().items():
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
