@@ -5,7 +5,6 @@ from moorage.storage.opening import open_store
 from moorage.storage.store import (
     BlobStore,
     Disconnected,
-    Full,
     Key,
     Missing,
     Source,
@@ -18,7 +17,6 @@ from moorage.storage.threads import Threads
 __all__ = [
     "BlobStore",
     "Disconnected",
-    "Full",
     "Hasher",
     "Key",
     "Missing",

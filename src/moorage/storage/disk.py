@@ -5,11 +5,13 @@ killing a process cannot show a missing fsync.
 """
 
 import ctypes
+import errno
 import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 WRITE_BACK = 2  # SYNC_FILE_RANGE_WRITE
 
 

@@ -211,9 +211,8 @@ class ObjectStore:
             return None
 
     async def _send(self, key: Key, intake: Intake) -> None:
-        await intake.fill()
-        if intake.ended:
-            await self._create(key, await anext(intake, b""), intake)
+        if not await intake.fill():
+            await self._create(key, await intake.whole(), intake)
             return
         # Sending in parts cannot be made conditional without holding all of it in memory, so the
         # key is claimed first: an empty object, which only one writer can create.

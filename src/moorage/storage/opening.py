@@ -103,5 +103,7 @@ def _remote(parts: SplitResult, options: dict[str, str], *, reading: bool) -> "R
         return GCSStore(parts.netloc, client_options=client, retry_config=retry)
     if parts.scheme == "az":
         return AzureStore(parts.netloc, client_options=client, retry_config=retry)
-    config = cast("S3Config", options)
+    # Bytes are hashed once here and once by whoever pulls them; under TLS a third time is waste.
+    unsigned = not client["allow_http"]
+    config = cast("S3Config", {**options, "unsigned_payload": unsigned})
     return S3Store(parts.netloc, config=config, client_options=client, retry_config=retry)

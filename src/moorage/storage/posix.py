@@ -5,7 +5,6 @@
 ``docs/reference/storage-format.md`` says it in full.
 """
 
-import errno
 import fcntl
 import os
 import stat
@@ -14,11 +13,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from moorage.errors import StorageFull
 from moorage.oci.errors import SizeInvalid
-from moorage.storage.disk import Disk
+from moorage.storage.disk import NO_ROOM, Disk
 from moorage.storage.hashing import Hasher
 from moorage.storage.store import (
-    Full,
     Key,
     Missing,
     Source,
@@ -31,7 +30,6 @@ from moorage.storage.threads import Threads
 
 PIECE = 1024 * 1024
 WRITE_BACK_EVERY = 8 * 1024 * 1024
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 KNOWN_FOLDERS = 65_536
 FOLDER_NAME = 2
 
@@ -86,7 +84,7 @@ class Writer:
         except OSError as problem:
             self._disk.cut(self._descriptor, self.size)
             if problem.errno in NO_ROOM:
-                raise Full(retry_after=60) from problem
+                raise StorageFull(retry_after=60) from problem
             raise
 
 
@@ -214,7 +212,7 @@ class PosixStore:
             self._disk.make_folder(self._path(key).parent)
         except OSError as problem:
             if problem.errno in NO_ROOM:
-                raise Full(retry_after=60) from problem
+                raise StorageFull(retry_after=60) from problem
             raise
         return self._begin(key, 0)
 
@@ -266,7 +264,7 @@ class PosixStore:
                 at += sent
         except OSError as problem:
             if problem.errno in NO_ROOM:
-                raise Full(retry_after=60) from problem
+                raise StorageFull(retry_after=60) from problem
             raise
         finally:
             os.close(source)

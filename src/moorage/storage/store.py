@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NewType, Protocol, Self
 
-from moorage.errors import Unavailable
 from moorage.storage.hashing import Hasher
 
 Key = NewType("Key", str)
@@ -72,13 +71,6 @@ class Disconnected(Exception):
     """The sender went away before it had sent what it announced."""
 
 
-class Full(Unavailable):
-    """The store has no room for these bytes; what it holds can be pulled and deleted."""
-
-    code, status = "UNAVAILABLE", 507
-    summary = "the registry's disk is full: nothing can be pushed until its operator makes room"
-
-
 class Source(Protocol):
     """Bytes on their way in, given once: either drained or iterated, never both."""
 
@@ -113,7 +105,7 @@ class BlobStore(Protocol):
         """Stream *source* under *key* from *offset* on, and give how many bytes came.
 
         *offset* must be what is stored there, else WrongOffset; so of two writers at once one
-        wins. More than *limit* bytes are refused with SizeInvalid, and a lack of room with Full.
+        wins. More than *limit* bytes are refused with SizeInvalid, and a lack of room with StorageFull.
         A cut source raises Disconnected. However it fails, a store that appends keeps the pieces
         that came whole and the other kind keeps nothing, and *hasher* has counted what is kept.
         """
