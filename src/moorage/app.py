@@ -70,8 +70,10 @@ class Moorage:
         set_ = _start()
 
         async def main() -> None:
-            async with _opened(set_, create=True):
-                say(json.dumps({"password": None}))
+            from moorage.planes import first_registry
+
+            async with _opened(set_, create=True) as parts:
+                say(json.dumps({"password": await first_registry(set_, parts)}))
             first_start.note_prepared(set_.keeping.data)
 
         return _run(main())
@@ -257,14 +259,11 @@ def _leash(inherited: Inherited) -> Leash | None:
 
 
 def _registry_sites(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
-    from moorage.api.front import Misdirected
     from moorage.api.plane import Plane
+    from moorage.planes import RegistryPlane
 
-    async def nobody(host: str, _: int) -> ASGIApp:
-        raise Misdirected(f"no registry is called {host} here", host=host)
-
-    plane = Plane(_pages(_health(set_, parts)), nobody)
-    return [_site(set_, "registry", plane, sockets)]
+    plane = RegistryPlane.of(set_, parts)
+    return [_site(set_, "registry", Plane(_pages(_health(set_, parts)), plane.find), sockets)]
 
 
 def _console_sites(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:

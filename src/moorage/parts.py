@@ -14,6 +14,7 @@ from moorage.db import Database, Statement, migrate
 from moorage.db.cell import entry
 from moorage.db.sqlite import SqliteDatabase
 from moorage.identity.keys import MasterKey, MasterKeyWrong
+from moorage.registry.directory import Entry
 from moorage.storage import BlobStore, Key, open_store
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 KEY_FILE = "master.key"
 CELL_FILE = "cell.sqlite"
+REGISTRIES = "registries"
 
 # Nothing is ever kept under these: the answer that there is nothing is a sign of life.
 _NO_KEY = Key("00000000000000000000000000000000")
@@ -61,6 +63,15 @@ class Parts:
     postgres: Postgres | None
     store: BlobStore
     master: MasterKey
+
+    async def open_database(self, found: Entry) -> Database:
+        """Open a registry's rows, bound to it; on SQLite its file is made when it is not there yet."""
+        if self.postgres is not None:
+            return self.postgres.bound(found.id)
+        folder = self.place.data / REGISTRIES
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / f"{found.uuid}-{found.generation}.sqlite"
+        return await SqliteDatabase.open(path, found.id, create=True)
 
     async def ask_database(self) -> None:
         """Raise Unavailable if the cell's database does not answer."""

@@ -30,8 +30,8 @@ T = TypeVar("T")
 class Reader(Protocol):
     """Asks a database."""
 
-    async def one(self, statement: Statement, /, **params: object) -> Any | None:
-        """Give the first row, a named tuple, or None."""
+    async def one(self, statement: Statement, /, **params: object) -> Any:
+        """Give the first row, a named tuple, or None when there is none."""
         ...
 
     async def all(self, statement: Statement, /, **params: object) -> list[Any]:

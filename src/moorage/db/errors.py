@@ -1,13 +1,13 @@
 """What a database says to those who use it, beside the problems that callers are shown."""
 
 
-class Broken(Exception):  # noqa: N818 - it reads as a sentence where it is raised.
+class Broken(Exception):
     """A row broke a constraint of the schema: a bug, or a race that a caller may try again."""
 
 
-class Failed(Exception):  # noqa: N818 - as above.
+class Failed(Exception):
     """The database refused a statement for what it is: a bug of ours."""
 
 
-class Vanished(Exception):  # noqa: N818 - as above.
+class Vanished(Exception):
     """The registry is marked deleted, or has no row: nothing is written for it any more."""

@@ -42,7 +42,9 @@ def connect(path: Path, *, reads: bool) -> sqlite3.Connection:
     """
     others = [name for name in _OTHERS if name in sys.modules]
     if others:
-        raise RuntimeError(f"two SQLite libraries in one process drop each other's locks: {others[0]} is loaded")
+        raise RuntimeError(
+            f"two SQLite libraries in one process drop each other's locks: {others[0]} is loaded"
+        )
     try:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",

@@ -115,7 +115,9 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def upgrade_postgres(url: str, families: tuple[Family, ...] = (REGISTRY, CELL), *, contract: bool = False) -> None:
+def upgrade_postgres(
+    url: str, families: tuple[Family, ...] = (REGISTRY, CELL), *, contract: bool = False
+) -> None:
     """Run a cell's missing revisions, one process at a time."""
     from sqlalchemy import create_engine, text  # noqa: PLC0415 - only migrations need an engine.
     from sqlalchemy.pool import NullPool  # noqa: PLC0415 - as above.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 
 from moorage.db.errors import Broken, Failed
 from moorage.errors import Unavailable
@@ -93,7 +93,7 @@ class Address:
 
 def _watch_peer(connection: Connection) -> None:
     """Notice a host that is gone: the kernel gives up on what it does not acknowledge."""
-    peer: socket.socket | None = connection._transport.get_extra_info("socket")
+    peer: socket.socket | None = connection._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg shows its socket nowhere else.
     if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)

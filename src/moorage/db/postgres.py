@@ -8,7 +8,7 @@ import operator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 
 from moorage.db import migrate
 from moorage.db.listener import Listener
@@ -49,10 +49,7 @@ class Postgres:
         """
         made = cls(Address.parse(dsn), clock)
         try:
-            if not await made._is_served() and create:  # noqa: SLF001 - its own.
-                await asyncio.to_thread(migrate.upgrade_postgres, dsn)
-            elif not await made._is_served():  # noqa: SLF001 - its own.
-                raise Unavailable("the database's schema is too old for this release: run `moorage migrate`")
+            await made._check(dsn if create else None)
         except BaseException:
             await made.pool.close()
             raise
@@ -82,6 +79,14 @@ class Postgres:
             turns = Turns(self.pool, self.listener, registry or None, self.now)
             self._turns[registry] = turns
         return turns
+
+    async def _check(self, upgraded: str | None) -> None:
+        """Raise Unavailable for a schema that is too old, unless the address to upgrade is given."""
+        if await self._is_served():
+            return
+        if upgraded is None:
+            raise Unavailable("the database's schema is too old for this release: run `moorage migrate`")
+        await asyncio.to_thread(migrate.upgrade_postgres, upgraded)
 
     async def _is_served(self) -> bool:
         """Tell whether this code works on both schemas as they are, or raise NewerSchema."""
@@ -117,7 +122,9 @@ class PostgresDatabase:
     async def all(self, statement: Statement, /, **params: Any) -> list[Any]:
         """Give every row."""
         plan, values = self._filled(statement, params)
-        return list(map(plan.row, await self._pool.read(lambda connection: connection.fetch(plan.sql, *values))))
+        return list(
+            map(plan.row, await self._pool.read(lambda connection: connection.fetch(plan.sql, *values)))
+        )
 
     async def change(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run *work* in a turn of its own: all or nothing, durable when this returns."""

@@ -38,7 +38,9 @@ class SqliteDatabase:
     run in a thread of the file's own (``moorage.db.writer``).
     """
 
-    def __init__(self, path: Path, registry_id: int | None, reader: sqlite3.Connection, now: Callable[[], int]) -> None:
+    def __init__(
+        self, path: Path, registry_id: int | None, reader: sqlite3.Connection, now: Callable[[], int]
+    ) -> None:
         self.path = path
         self.registry_id = registry_id
         self.now = now

@@ -15,6 +15,7 @@ from sqlalchemy import Boolean, LargeBinary, bindparam, types
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from typing_extensions import override
 
 from moorage.db.binding import REGISTRY, Unbindable, dialects
 
@@ -52,7 +53,9 @@ class one_of(FunctionElement[bool]):  # noqa: N801 - it is called like a functio
     type = Boolean()
     inherit_cache = False
 
-    def __init__(self, column: ColumnElement[Any], name: str, kind: types.TypeEngine[Any] | None = None) -> None:
+    def __init__(
+        self, column: ColumnElement[Any], name: str, kind: types.TypeEngine[Any] | None = None
+    ) -> None:
         """Compare *column* with the values of the parameter *name*, of the column's type."""
         super().__init__(column, bindparam(name, type_=types.ARRAY(kind or column.type)))
 
@@ -106,6 +109,7 @@ class Statement:
         self.where = f"{caller.f_globals.get('__name__', '?')}:{caller.f_lineno}"
         _ALL.add(self)
 
+    @override
     def __repr__(self) -> str:
         """Say where the statement was made."""
         return f"<Statement of {self.where}>"
@@ -195,8 +199,8 @@ def _row(compiled: Any, dialect: Any, *, sqlite: bool) -> Callable[[Any], Any]:
     names = [column.keyname for column in columns]
     if len(set(names)) != len(names):
         raise Unbindable(f"two columns have one name, label them: {', '.join(names)}")
-    make_type: Any = namedtuple
-    row = make_type("Row", names, rename=True)  # noqa: PYI024 - its names are known here only.
+    make_type: Any = namedtuple  # noqa: PYI024 - its names are known here only.
+    row = make_type("Row", names, rename=True)
     back = [_back(column.type, dialect, sqlite=sqlite) for column in columns]
     if all(convert is _same for convert in back):
         return partial(tuple.__new__, row)

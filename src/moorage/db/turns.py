@@ -8,7 +8,7 @@ import contextvars
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 
 from moorage.db.errors import Failed, Vanished
 from moorage.db.pool import LOST, translated
@@ -30,7 +30,10 @@ _SPACE = 0x4D6F6F72 << 32
 
 # Two statements in one message: whatever comes after sees what was committed before the lock.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; {settings}SELECT pg_advisory_xact_lock({key})"
-_SETTINGS = "SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL statement_timeout = '10s'; "
+_SETTINGS = (
+    "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '10s';"
+    " SET LOCAL idle_in_transaction_session_timeout = '5s'; "
+)
 _TURN = (
     "UPDATE registry SET clock = CASE WHEN clock >= $2::bigint THEN clock + $3::bigint"
     " ELSE $2::bigint + $3::bigint - 1 END WHERE registry_id = $1::bigint RETURNING clock"
@@ -144,7 +147,7 @@ class Change:
         try:
             self.value = await task
             self.error = tx.failed
-        except BaseException as error:  # noqa: BLE001 - the queue outlives whatever a change raises.
+        except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and task.cancel():
                 raise
             self.error = error
@@ -173,7 +176,9 @@ async def _drive(work: Callable[[PostgresTx], Awaitable[Any]], tx: PostgresTx) -
 class Turns:
     """The changes of one registry, in order, as many in one commit as wait."""
 
-    def __init__(self, pool: Pool, listener: Listener, registry: int | None, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, pool: Pool, listener: Listener, registry: int | None, clock: Callable[[], int]
+    ) -> None:
         self._pool = pool
         self._listener = listener
         self._registry = registry

@@ -207,7 +207,9 @@ class Writer:
                 raise Unavailable("the registry is being closed", retry_after=1)
             self._waiting.append(change)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=f"writer {self._path.name}", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, name=f"writer {self._path.name}", daemon=True
+                )
                 self._thread.start()
             else:
                 self._wake.notify()
@@ -233,7 +235,9 @@ class Writer:
             with self._wake:
                 self._thread = None
                 if self._waiting:  # Somebody came between the last look and now.
-                    self._thread = threading.Thread(target=self._run, name=f"writer {self._path.name}", daemon=True)
+                    self._thread = threading.Thread(
+                        target=self._run, name=f"writer {self._path.name}", daemon=True
+                    )
                     self._thread.start()
 
     def _is_wanted(self) -> bool:
@@ -302,7 +306,11 @@ class Writer:
         if not connection.in_transaction:
             # A full disk makes SQLite roll back everything at once, the others' changes too.
             error = change.error
-            raise error if isinstance(error, Unavailable) else Unavailable("the commit was rolled back", retry_after=2)
+            raise (
+                error
+                if isinstance(error, Unavailable)
+                else Unavailable("the commit was rolled back", retry_after=2)
+            )
         if not alone:
             connection.execute("RELEASE one" if change.error is None else "ROLLBACK TO one")
 
@@ -322,7 +330,11 @@ def _told(error: BaseException) -> BaseException:
     """Say what a group's failure means to each of its callers."""
     if isinstance(error, sqlite3.Error):
         known = files.translated(error)
-        return Unavailable(f"nothing was written: {error}", retry_after=2) if isinstance(known, Failed) else known
+        return (
+            Unavailable(f"nothing was written: {error}", retry_after=2)
+            if isinstance(known, Failed)
+            else known
+        )
     if isinstance(error, OSError):
         return Unavailable(f"nothing was written: {error.strerror}", retry_after=5)
     return error

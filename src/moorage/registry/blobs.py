@@ -39,6 +39,7 @@ def _readable() -> Select[tuple[int, str, int, int, int, int]]:
 
 
 _FIND = Statement(_readable().where(repository.c.name == bindparam("name")))
+_FIND_AMONG = Statement(_readable().where(one_of(repository.c.name, "names")).limit(1))
 _FIND_ANYWHERE = Statement(_readable().where(one_of(repository.c.project_id, "projects")).limit(1))
 _LEASE = Statement(select(registry.c.lease))
 _NAMED_BY = Statement(
@@ -70,7 +71,10 @@ async def find(reader: Reader, name: RepositoryName, digest: Digest) -> Blob | N
 
 async def get(reader: Reader, name: RepositoryName, digest: Digest) -> Blob:
     """Find a blob in this repository, or raise BlobUnknown."""
-    return await find(reader, name, digest) or _unknown(name, digest)
+    found = await find(reader, name, digest)
+    if found is None:
+        raise _unknown(name, digest)
+    return found
 
 
 async def promise(db: Database, name: RepositoryName, digest: Digest) -> Blob:
@@ -84,16 +88,23 @@ async def promise(db: Database, name: RepositoryName, digest: Digest) -> Blob:
         if row.review_at < db.now() + lease // 2:
             await db.change(lambda tx: links.extend(tx, row.repository_id, row.id))
             row = await db.one(_FIND, name=name.text, digest=digest.raw)
-    return _unknown(name, digest) if row is None else Blob(row.id, Key(row.key), row.size)
+    if row is None:
+        raise _unknown(name, digest)
+    return Blob(row.id, Key(row.key), row.size)
 
 
 async def mount(
-    tx: Tx, target: RepositoryName, digest: Digest, *, source: RepositoryName | None = None,
-    projects: Sequence[int] = (), creates_project: bool = False,
+    tx: Tx,
+    target: RepositoryName,
+    digest: Digest,
+    *,
+    sources: Sequence[RepositoryName] | None,
+    projects: Sequence[int] = (),
+    creates_project: bool = False,
 ) -> bool:
-    """Link a blob of *source*, or of any repository of *projects*, into *target*; False if it is not there."""
-    if source is not None:
-        row = await tx.one(_FIND, name=source.text, digest=digest.raw)
+    """Link a blob into *target* from one of *sources*, or (None) of the projects' repositories; False if none has it."""
+    if sources is not None:
+        row = await tx.one(_FIND_AMONG, names=[source.text for source in sources], digest=digest.raw)
     else:
         row = await tx.one(_FIND_ANYWHERE, projects=list(projects), digest=digest.raw)
     if row is None:
@@ -107,7 +118,9 @@ async def mount(
 
 async def delete(tx: Tx, name: RepositoryName, digest: Digest, origin: Origin) -> None:
     """Take a blob out of a repository, or raise BlobUnknown, or StillReferenced naming a live manifest."""
-    row = await tx.one(_FIND, name=name.text, digest=digest.raw) or _unknown(name, digest)
+    row = await tx.one(_FIND, name=name.text, digest=digest.raw)
+    if row is None:
+        raise _unknown(name, digest)
     if row.refs:
         by = Digest.from_raw((await tx.one(_NAMED_BY, repository=row.repository_id, blob=row.id)).digest)
         message = f"blob {digest} belongs to manifest {by} of {name}; delete that first"
@@ -119,6 +132,6 @@ async def delete(tx: Tx, name: RepositoryName, digest: Digest, origin: Origin) -
     await record(tx, "blob.delete", origin, repository=name.text, digest=str(digest))
 
 
-def _unknown(name: RepositoryName, digest: Digest) -> Blob:
+def _unknown(name: RepositoryName, digest: Digest) -> BlobUnknown:
     message = f"repository {name} has no blob {digest}"
-    raise BlobUnknown(message, digest=str(digest))
+    return BlobUnknown(message, digest=str(digest))

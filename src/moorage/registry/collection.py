@@ -36,7 +36,12 @@ STEP = 50
 _WINDOWS = Statement(select(registry.c.lease, registry.c.trash_window))
 _TRASHED = Statement(
     select(
-        manifest.c.id, manifest.c.repository_id, repository.c.project_id, repository.c.name, manifest.c.digest, manifest.c.size
+        manifest.c.id,
+        manifest.c.repository_id,
+        repository.c.project_id,
+        repository.c.name,
+        manifest.c.digest,
+        manifest.c.size,
     )
     .select_from(manifest.join(repository, repository.c.id == manifest.c.repository_id))
     .where(manifest.c.deleted_at <= bindparam("before"))
@@ -80,9 +85,7 @@ _DOOMED = Statement(
     .limit(bindparam("most"))
 )
 _DESTROYED = Statement(delete(doomed).where(one_of(doomed.c.key, "keys")))
-_ALARM = Statement(
-    select(doomed.c.key).where(exists().where(blob.c.key == doomed.c.key)).limit(1)
-)
+_ALARM = Statement(select(doomed.c.key).where(exists().where(blob.c.key == doomed.c.key)).limit(1))
 _TRIED = Statement(update(doomed).where(one_of(doomed.c.key, "keys")).values(tries=doomed.c.tries + 1))
 
 

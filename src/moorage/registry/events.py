@@ -4,9 +4,9 @@ import json
 import uuid
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import bindparam, insert
+from sqlalchemy import bindparam
 
-from moorage.db import Statement, Tx
+from moorage.db import Statement, Tx, insert
 from moorage.db.tables import outbox
 
 
@@ -26,6 +26,7 @@ SYSTEM = Origin()
 _ADD = Statement(
     insert(outbox).values(uuid=bindparam("uuid"), at=bindparam("at"), kind=bindparam("kind"), body=bindparam("body"))
 )
+
 
 async def record(tx: Tx, kind: str, origin: Origin, /, **body: object) -> None:
     """Write an event beside the change that it tells of."""

@@ -14,14 +14,11 @@ _parent = manifest.alias("parent")
 _subject = manifest.alias("subject_row")
 
 _TAGGED = exists().where(tag.c.manifest_id == manifest.c.id, tag.c.end_at.is_(None))
-_IN_INDEX = (
-    exists()
-    .where(
-        manifest_child.c.repository_id == manifest.c.repository_id,
-        manifest_child.c.child == manifest.c.digest,
-        _parent.c.id == manifest_child.c.parent_id,
-        _parent.c.deleted_at.is_(None),
-    )
+_IN_INDEX = exists().where(
+    manifest_child.c.repository_id == manifest.c.repository_id,
+    manifest_child.c.child == manifest.c.digest,
+    _parent.c.id == manifest_child.c.parent_id,
+    _parent.c.deleted_at.is_(None),
 )
 _REFERS = exists().where(
     _subject.c.repository_id == manifest.c.repository_id,

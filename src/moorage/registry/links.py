@@ -10,9 +10,9 @@ A push revives a link in any state, so nothing can come between "HEAD said 200" 
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import bindparam, delete, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 
-from moorage.db import Reader, Statement, Tx, one_of
+from moorage.db import Reader, Statement, Tx, insert, one_of
 from moorage.db.tables import manifest_blob, registry, repository_blob
 from moorage.registry.quotas import Account
 from moorage.registry.repositories import Repository
@@ -24,13 +24,15 @@ _THIS = (_link.repository_id == bindparam("repository"), _link.blob_id == bindpa
 _STATE = Statement(select(_link.refs, _link.held).where(*_THIS))
 _ADD_HELD = Statement(
     insert(repository_blob).values(
-        repository_id=bindparam("repository"), blob_id=bindparam("blob"), refs=0, held=1, review_at=bindparam("at") + _LEASE
+        repository_id=bindparam("repository"),
+        blob_id=bindparam("blob"),
+        refs=0,
+        held=1,
+        review_at=bindparam("at") + _LEASE,
     )
 )
 _HOLD = Statement(update(repository_blob).where(*_THIS).values(held=1, review_at=bindparam("at") + _LEASE))
-_EXTEND = Statement(
-    update(repository_blob).where(*_THIS, _link.held == 1).values(review_at=bindparam("at") + _LEASE)
-)
+_EXTEND = Statement(update(repository_blob).where(*_THIS, _link.held == 1).values(review_at=bindparam("at") + _LEASE))
 _RAISE = Statement(
     update(repository_blob)
     .where(_link.repository_id == bindparam("repository"), one_of(_link.blob_id, "blobs"))
@@ -55,12 +57,8 @@ _OF_MANIFEST = Statement(
     )
     .where(manifest_blob.c.manifest_id == bindparam("manifest"))
 )
-_NAMED = exists().where(
-    manifest_blob.c.repository_id == _link.repository_id, manifest_blob.c.blob_id == _link.blob_id
-)
-_RELEASE = Statement(
-    update(repository_blob).where(*_THIS).values(held=0, review_at=bindparam("review"))
-)
+_NAMED = exists().where(manifest_blob.c.repository_id == _link.repository_id, manifest_blob.c.blob_id == _link.blob_id)
+_RELEASE = Statement(update(repository_blob).where(*_THIS).values(held=0, review_at=bindparam("review")))
 _IS_NAMED = Statement(
     select(manifest_blob.c.manifest_id)
     .where(manifest_blob.c.repository_id == bindparam("repository"), manifest_blob.c.blob_id == bindparam("blob"))

@@ -27,8 +27,9 @@ def _referrers() -> Select[tuple[int, bytes, str, str, int, str]]:
     return (
         select(_m.id, _m.digest, _m.media_type, _m.artifact_type, _m.size, _m.annotations)
         .select_from(
-            repository.join(project, project.c.id == repository.c.project_id)
-            .join(manifest, _m.repository_id == repository.c.id)
+            repository.join(project, project.c.id == repository.c.project_id).join(
+                manifest, _m.repository_id == repository.c.id
+            )
         )
         .where(
             repository.c.name == bindparam("name"),
@@ -67,8 +68,13 @@ async def tags(reader: Reader, name: RepositoryName, after: str, most: int) -> l
 
 
 async def referrers(
-    reader: Reader, name: RepositoryName, subject: Digest, *, artifact_type: str | None,
-    after: tuple[str, int] = ("", 0), most: int,
+    reader: Reader,
+    name: RepositoryName,
+    subject: Digest,
+    *,
+    artifact_type: str | None,
+    after: tuple[str, int] = ("", 0),
+    most: int,
 ) -> list[Referrer]:
     """Give up to *most* live manifests that refer to *subject*, which need not exist, after a cursor."""
     page = {"name": name.text, "subject": subject.raw, "after_type": after[0], "after_id": after[1], "most": most}
@@ -78,7 +84,11 @@ async def referrers(
         rows = await reader.all(_REFERRERS_OF_TYPE, artifact_type=artifact_type, **page)
     return [
         Referrer(
-            row.id, Digest.from_raw(row.digest), row.media_type, row.artifact_type, row.size,
+            row.id,
+            Digest.from_raw(row.digest),
+            row.media_type,
+            row.artifact_type,
+            row.size,
             json.loads(row.annotations) if row.annotations else {},
         )
         for row in rows

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, select, update
+from sqlalchemy import Select, bindparam, select, update
 
-from moorage.db import Reader, Statement, Tx, one_of
+from moorage.db import Reader, Statement, Tx, insert, one_of
 from moorage.db.tables import blob, manifest, manifest_blob, manifest_child, project, repository, repository_blob, tag
 from moorage.oci.digests import Digest
 from moorage.oci.errors import ManifestBlobUnknown, ManifestUnknown
@@ -26,8 +26,9 @@ def _pull() -> Select[Any]:
     return (
         select(_m.id, _m.digest, _m.media_type, _m.subject, _m.body)
         .select_from(
-            repository.join(project, project.c.id == repository.c.project_id)
-            .join(manifest, _m.repository_id == repository.c.id)
+            repository.join(project, project.c.id == repository.c.project_id).join(
+                manifest, _m.repository_id == repository.c.id
+            )
         )
         .where(
             repository.c.name == bindparam("name"),
@@ -57,8 +58,9 @@ _BY_TAG = Statement(
     )
 )
 _CURRENT_TAGS = Statement(
-    select(tag.c.id, tag.c.name, tag.c.manifest_id)
-    .where(tag.c.repository_id == bindparam("repository"), tag.c.end_at.is_(None), one_of(tag.c.name, "tags"))
+    select(tag.c.id, tag.c.name, tag.c.manifest_id).where(
+        tag.c.repository_id == bindparam("repository"), tag.c.end_at.is_(None), one_of(tag.c.name, "tags")
+    )
 )
 _LINKED = Statement(
     select(blob.c.id, blob.c.digest, repository_blob.c.refs, repository_blob.c.held)
@@ -66,15 +68,23 @@ _LINKED = Statement(
     .where(repository_blob.c.repository_id == bindparam("repository"), one_of(blob.c.digest, "digests"))
 )
 _KNOWN = Statement(
-    select(_m.id, _m.digest, _m.deleted_at)
-    .where(_m.repository_id == bindparam("repository"), one_of(_m.digest, "digests"))
+    select(_m.id, _m.digest, _m.deleted_at).where(
+        _m.repository_id == bindparam("repository"), one_of(_m.digest, "digests")
+    )
 )
 _ADD = Statement(
     insert(manifest)
     .values(
-        repository_id=bindparam("repository"), digest=bindparam("digest"), media_type=bindparam("media_type"),
-        artifact_type=bindparam("artifact_type"), subject=bindparam("subject"), annotations=bindparam("annotations"),
-        size=bindparam("size"), content_size=bindparam("content_size"), pushed_at=bindparam("at"), body=bindparam("body"),
+        repository_id=bindparam("repository"),
+        digest=bindparam("digest"),
+        media_type=bindparam("media_type"),
+        artifact_type=bindparam("artifact_type"),
+        subject=bindparam("subject"),
+        annotations=bindparam("annotations"),
+        size=bindparam("size"),
+        content_size=bindparam("content_size"),
+        pushed_at=bindparam("at"),
+        body=bindparam("body"),
     )
     .returning(_m.id)
 )
@@ -91,7 +101,10 @@ _ADD_CHILDREN = Statement(
 _END_TAG = Statement(update(tag).where(tag.c.id == bindparam("tag")).values(end_at=bindparam("at")))
 _ADD_TAG = Statement(
     insert(tag).values(
-        repository_id=bindparam("repository"), name=bindparam("name"), manifest_id=bindparam("manifest"), start_at=bindparam("at")
+        repository_id=bindparam("repository"),
+        name=bindparam("name"),
+        manifest_id=bindparam("manifest"),
+        start_at=bindparam("at"),
     )
 )
 _IN_INDEX = Statement(
@@ -105,11 +118,14 @@ _IN_INDEX = Statement(
     .limit(1)
 )
 _TAGS_OF = Statement(
-    select(tag.c.id, tag.c.name).where(tag.c.manifest_id == bindparam("manifest"), tag.c.end_at.is_(None)).order_by(tag.c.name)
+    select(tag.c.id, tag.c.name)
+    .where(tag.c.manifest_id == bindparam("manifest"), tag.c.end_at.is_(None))
+    .order_by(tag.c.name)
 )
 _TAG = Statement(
-    select(tag.c.id, tag.c.manifest_id)
-    .where(tag.c.repository_id == bindparam("repository"), tag.c.name == bindparam("name"), tag.c.end_at.is_(None))
+    select(tag.c.id, tag.c.manifest_id).where(
+        tag.c.repository_id == bindparam("repository"), tag.c.name == bindparam("name"), tag.c.end_at.is_(None)
+    )
 )
 
 
@@ -142,8 +158,15 @@ async def get(reader: Reader, name: RepositoryName, reference: Digest | Tag) -> 
 
 
 async def push(
-    tx: Tx, name: RepositoryName, digest: Digest, read: Manifest, body: bytes, tags: Sequence[Tag], origin: Origin,
-    *, creates_project: bool = False,
+    tx: Tx,
+    name: RepositoryName,
+    digest: Digest,
+    read: Manifest,
+    body: bytes,
+    tags: Sequence[Tag],
+    origin: Origin,
+    *,
+    creates_project: bool = False,
 ) -> None:
     """Make a manifest and its tags current, all at once, or nothing of it.
 
@@ -169,7 +192,9 @@ async def push(
     old = {row.manifest_id for row in changed.values() if row is not None}
     if mine is None or mine.deleted_at is not None or changed:
         await holding.settle(tx, [*old, manifest_id, *await holding.below(tx, [manifest_id])])
-        await record(tx, "manifest.push", origin, repository=name.text, digest=str(digest), tags=list(changed), size=len(body))
+        await record(
+            tx, "manifest.push", origin, repository=name.text, digest=str(digest), tags=list(changed), size=len(body)
+        )
     await account.settle()
 
 
@@ -195,16 +220,21 @@ async def _add(
     tx: Tx, home: Repository, account: Account, digest: Digest, read: Manifest, body: bytes, linked: Sequence[Any]
 ) -> int:
     row = await tx.one(
-        _ADD, repository=home.id, digest=digest.raw, media_type=read.media_type, artifact_type=read.artifact_type,
+        _ADD,
+        repository=home.id,
+        digest=digest.raw,
+        media_type=read.media_type,
+        artifact_type=read.artifact_type,
         subject=read.subject.raw if read.subject else None,
         annotations=json.dumps(dict(read.annotations)) if read.subject and read.annotations else None,
-        size=len(body), content_size=read.content_size, at=tx.at, body=body,
+        size=len(body),
+        content_size=read.content_size,
+        at=tx.at,
+        body=body,
     )
     manifest_id: int = row.id
     if linked:
-        await tx.many(
-            _ADD_BLOBS, [{"manifest": manifest_id, "blob": one.id, "repository": home.id} for one in linked]
-        )
+        await tx.many(_ADD_BLOBS, [{"manifest": manifest_id, "blob": one.id, "repository": home.id} for one in linked])
         asleep = [one.id for one in linked if one.refs == 0 and not one.held]
         await links.name(tx, account, home, [one.id for one in linked], asleep)
     if read.children:
@@ -244,7 +274,9 @@ async def untag(tx: Tx, name: RepositoryName, tag_name: Tag, origin: Origin) -> 
     await record(tx, "tag.delete", origin, repository=name.text, tag=tag_name)
 
 
-async def delete(tx: Tx, name: RepositoryName, digest: Digest, origin: Origin, *, loose_before: int | None = None) -> None:
+async def delete(
+    tx: Tx, name: RepositoryName, digest: Digest, origin: Origin, *, loose_before: int | None = None
+) -> None:
     """Put a manifest in the trash, with its tags and the untagged manifests that refer to it.
 
     Raises ManifestUnknown, TagImmutable, or StillReferenced while a live index names it, so that no listed index

@@ -1,10 +1,11 @@
 """Projects: namespaces of repositories, with members, a quota and policies."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 
-from moorage.db import Reader, Statement, Tx
+from moorage.db import Reader, Statement, Tx, insert
 from moorage.db.tables import project, registry
 from moorage.oci import names
 from moorage.registry.errors import NameTaken
@@ -37,10 +38,14 @@ _ADD = Statement(
     .returning(project.c.id)
 )
 _SET_PUBLIC = Statement(
-    update(project).where(project.c.id == bindparam("project")).values(public=bindparam("is_public"), updated_at=bindparam("at"))
+    update(project)
+    .where(project.c.id == bindparam("project"))
+    .values(public=bindparam("is_public"), updated_at=bindparam("at"))
 )
 _SET_LIMIT = Statement(
-    update(project).where(project.c.id == bindparam("project")).values(limit_bytes=bindparam("bytes"), updated_at=bindparam("at"))
+    update(project)
+    .where(project.c.id == bindparam("project"))
+    .values(limit_bytes=bindparam("bytes"), updated_at=bindparam("at"))
 )
 _CREATES = Statement(select(registry.c.creates_projects))
 
@@ -86,6 +91,5 @@ async def created_by_push(reader: Reader) -> bool:
     return bool(row.creates_projects)
 
 
-def _project(row: object) -> Project:
-    id_, name, public, limit_bytes, used, trash = row  # type: ignore[misc]
-    return Project(id_, name, bool(public), limit_bytes, used, trash)
+def _project(row: Any) -> Project:
+    return Project(row.id, row.name, bool(row.public), row.limit_bytes, row.used, row.trash)

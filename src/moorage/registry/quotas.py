@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, select, update
 
-from moorage.db import Statement, Tx
+from moorage.db import Statement, Tx, insert
 from moorage.db.tables import blob, doomed, project, project_blob, registry
 from moorage.registry.errors import QuotaExceeded
 
@@ -26,21 +26,30 @@ def place(links: int, live: int) -> Place:
 _CHANGE_LINKS = Statement(
     update(project_blob)
     .where(project_blob.c.blob_id == bindparam("blob"), project_blob.c.project_id == bindparam("project"))
-    .values(links=project_blob.c.links + bindparam("d_links"), live_links=project_blob.c.live_links + bindparam("d_live"))
+    .values(
+        links=project_blob.c.links + bindparam("d_links"), live_links=project_blob.c.live_links + bindparam("d_live")
+    )
     .returning(project_blob.c.links, project_blob.c.live_links)
 )
 _ADD_LINKS = Statement(
     insert(project_blob).values(
-        blob_id=bindparam("blob"), project_id=bindparam("project"), links=bindparam("d_links"), live_links=bindparam("d_live")
+        blob_id=bindparam("blob"),
+        project_id=bindparam("project"),
+        links=bindparam("d_links"),
+        live_links=bindparam("d_live"),
     )
 )
 _DROP_LINKS = Statement(
-    delete(project_blob).where(project_blob.c.blob_id == bindparam("blob"), project_blob.c.project_id == bindparam("project"))
+    delete(project_blob).where(
+        project_blob.c.blob_id == bindparam("blob"), project_blob.c.project_id == bindparam("project")
+    )
 )
 _CHANGE_BLOB = Statement(
     update(blob)
     .where(blob.c.id == bindparam("blob"))
-    .values(projects=blob.c.projects + bindparam("d_projects"), live_projects=blob.c.live_projects + bindparam("d_live"))
+    .values(
+        projects=blob.c.projects + bindparam("d_projects"), live_projects=blob.c.live_projects + bindparam("d_live")
+    )
     .returning(blob.c.size, blob.c.key, blob.c.projects, blob.c.live_projects)
 )
 _DROP_BLOB = Statement(delete(blob).where(blob.c.id == bindparam("blob")))
@@ -68,8 +77,13 @@ _USE_REGISTRY = Statement(
     .returning(registry.c.used, registry.c.limit_bytes)
 )
 _ROOM = Statement(
-    select(registry.c.used, registry.c.limit_bytes, project.c.name, project.c.used.label("project_used"), project.c.limit_bytes.label("project_limit"))
-    .select_from(registry.join(project, project.c.id == bindparam("project")))
+    select(
+        registry.c.used,
+        registry.c.limit_bytes,
+        project.c.name,
+        project.c.used.label("project_used"),
+        project.c.limit_bytes.label("project_limit"),
+    ).select_from(registry.join(project, project.c.id == bindparam("project")))
 )
 
 
@@ -160,5 +174,3 @@ def _exceeded(rule: str, would_use: int, limit: int, more: int) -> QuotaExceeded
         "delete what is no longer needed or raise the limit. Pulls and deletes go on"
     )
     return QuotaExceeded(message, rule=rule, limit=limit, used=would_use - more, requested=more)
-
-

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, select
 
-from moorage.db import Reader, Statement, Tx
+from moorage.db import Reader, Statement, Tx, insert
 from moorage.db.tables import project, repository
 from moorage.oci.errors import NameUnknown
 from moorage.oci.names import RepositoryName
@@ -73,7 +73,7 @@ async def ensure(tx: Tx, name: RepositoryName, *, creates_project: bool = False)
     if found is not None:
         return found
     home = await projects.find(tx, name.project)
-    if home is None and creates_project:
+    if home is None and creates_project and await projects.created_by_push(tx):
         home = await projects.create(tx, name.project)
     if home is None:
         message = f"project {name.project} does not exist: create it first, or push into one that does"

@@ -5,9 +5,9 @@ Content is not moved: a stamp on its rows says that it lies here, and all that o
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, exists, insert, select, update
+from sqlalchemy import bindparam, exists, select, update
 
-from moorage.db import Reader, Statement, Tx, one_of
+from moorage.db import Reader, Statement, Tx, insert, one_of
 from moorage.db.tables import manifest, manifest_child, tag
 from moorage.oci.digests import Digest
 from moorage.oci.errors import ManifestUnknown
@@ -21,14 +21,14 @@ _m = manifest.c
 _row = manifest.alias("row")
 _parent = manifest.alias("parent")
 
-_SHOWN = Statement(
-    select(_m.id, _m.digest, _m.size, _m.deleted_at).where(one_of(_m.id, "manifests"))
-)
+_SHOWN = Statement(select(_m.id, _m.digest, _m.size, _m.deleted_at).where(one_of(_m.id, "manifests")))
 _TRASH = Statement(
     update(manifest).where(_m.id == bindparam("manifest")).values(deleted_at=bindparam("at"), loose_since=None)
 )
 _REVIVE = Statement(
-    update(manifest).where(_m.id == bindparam("manifest")).values(deleted_at=None, loose_since=None, pushed_at=bindparam("at"))
+    update(manifest)
+    .where(_m.id == bindparam("manifest"))
+    .values(deleted_at=None, loose_since=None, pushed_at=bindparam("at"))
 )
 _END_TAGS = Statement(
     update(tag).where(tag.c.manifest_id == bindparam("manifest"), tag.c.end_at.is_(None)).values(end_at=bindparam("at"))
@@ -36,9 +36,7 @@ _END_TAGS = Statement(
 # Manifests that refer to these and that nothing else holds: a signature goes with what it signs.
 _REFERRERS = Statement(
     select(_row.c.id)
-    .select_from(
-        manifest.join(_row, (_row.c.repository_id == _m.repository_id) & (_row.c.subject == _m.digest))
-    )
+    .select_from(manifest.join(_row, (_row.c.repository_id == _m.repository_id) & (_row.c.subject == _m.digest)))
     .where(
         _m.id == bindparam("manifest"),
         _row.c.deleted_at.is_(None),
@@ -60,9 +58,7 @@ _TRASHED_CHILDREN = Statement(
     )
     .where(one_of(manifest_child.c.parent_id, "manifests"), _row.c.deleted_at.is_not(None))
 )
-_IS_LOOSE = Statement(
-    select(_m.id).where(_m.id == bindparam("manifest"), _m.loose_since <= bindparam("before"))
-)
+_IS_LOOSE = Statement(select(_m.id).where(_m.id == bindparam("manifest"), _m.loose_since <= bindparam("before")))
 _LISTED = Statement(
     select(_m.id, _m.digest, _m.media_type, _m.size, _m.deleted_at)
     .where(_m.repository_id == bindparam("repository"), _m.deleted_at.is_not(None))
@@ -70,8 +66,9 @@ _LISTED = Statement(
     .limit(bindparam("most"))
 )
 _FIND = Statement(
-    select(_m.id, _m.deleted_at)
-    .where(_m.repository_id == bindparam("repository"), _m.digest == bindparam("digest"), _m.deleted_at.is_not(None))
+    select(_m.id, _m.deleted_at).where(
+        _m.repository_id == bindparam("repository"), _m.digest == bindparam("digest"), _m.deleted_at.is_not(None)
+    )
 )
 _TOGETHER = Statement(
     select(_m.id).where(_m.repository_id == bindparam("repository"), _m.deleted_at == bindparam("stamp"))
@@ -91,7 +88,10 @@ _TAGS_OF_THEN = Statement(
 )
 _ADD_TAG = Statement(
     insert(tag).values(
-        repository_id=bindparam("repository"), name=bindparam("name"), manifest_id=bindparam("manifest"), start_at=bindparam("at")
+        repository_id=bindparam("repository"),
+        name=bindparam("name"),
+        manifest_id=bindparam("manifest"),
+        start_at=bindparam("at"),
     )
 )
 

@@ -5,12 +5,12 @@ state is a hint that is used only if it counted as much. Any replica may continu
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, select, update
 
-from moorage.db import Database, Reader, Statement, Tx
+from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.tables import blob, doomed, project, repository, upload, upload_part
 from moorage.oci.digests import Digest
 from moorage.oci.errors import BlobUploadUnknown, DigestInvalid, RangeInvalid, SizeInvalid
@@ -22,13 +22,21 @@ from moorage.registry.repositories import LIVE, Repository
 from moorage.storage import BlobStore, Disconnected, Hasher, Key, Source, WrongOffset, new_key
 
 _COLUMNS = (
-    upload.c.id, upload.c.repository_id, repository.c.project_id, upload.c.subject, upload.c.algorithm,
-    upload.c.version, upload.c.received, upload.c.hash_state,
+    upload.c.id,
+    upload.c.repository_id,
+    repository.c.project_id,
+    upload.c.subject,
+    upload.c.algorithm,
+    upload.c.version,
+    upload.c.received,
+    upload.c.hash_state,
 )
 _FIND = Statement(
     select(*_COLUMNS)
     .select_from(
-        upload.join(repository, repository.c.id == upload.c.repository_id).join(project, project.c.id == repository.c.project_id)
+        upload.join(repository, repository.c.id == upload.c.repository_id).join(
+            project, project.c.id == repository.c.project_id
+        )
     )
     .where(
         upload.c.id == bindparam("upload"),
@@ -46,21 +54,26 @@ _PARTS = Statement(
 )
 _ADD = Statement(
     insert(upload).values(
-        id=bindparam("upload"), repository_id=bindparam("repository"), subject=bindparam("subject"),
-        algorithm=bindparam("algorithm"), reserved=bindparam("reserved"), created_at=bindparam("at"),
+        id=bindparam("upload"),
+        repository_id=bindparam("repository"),
+        subject=bindparam("subject"),
+        algorithm=bindparam("algorithm"),
+        reserved=bindparam("reserved"),
+        created_at=bindparam("at"),
         expires_at=bindparam("expires"),
     )
 )
-_ADD_PART = Statement(
-    insert(upload_part).values(upload_id=bindparam("upload"), n=bindparam("n"), key=bindparam("key"))
-)
+_ADD_PART = Statement(insert(upload_part).values(upload_id=bindparam("upload"), n=bindparam("n"), key=bindparam("key")))
 # Compare and swap: of two requests that continue one upload, the second finds another version.
 _ADVANCE = Statement(
     update(upload)
     .where(upload.c.id == bindparam("upload"), upload.c.version == bindparam("seen"))
     .values(
-        version=upload.c.version + 1, received=bindparam("count"), algorithm=bindparam("hashed"),
-        hash_state=bindparam("state"), expires_at=bindparam("expires"),
+        version=upload.c.version + 1,
+        received=bindparam("count"),
+        algorithm=bindparam("hashed"),
+        hash_state=bindparam("state"),
+        expires_at=bindparam("expires"),
     )
 )
 _SIZE_PART = Statement(
@@ -73,9 +86,7 @@ _CLAIM = Statement(
 )
 _DROP_PARTS = Statement(delete(upload_part).where(upload_part.c.upload_id == bindparam("upload")))
 _DROP = Statement(delete(upload).where(upload.c.id == bindparam("upload")))
-_DOOM = Statement(
-    insert(doomed).values(key=bindparam("key"), size=0, destroy_at=bindparam("at"))
-)
+_DOOM = Statement(insert(doomed).values(key=bindparam("key"), size=0, destroy_at=bindparam("at")))
 _BLOB = Statement(select(blob.c.id).where(blob.c.digest == bindparam("digest")))
 _ADD_BLOB = Statement(
     insert(blob)
@@ -83,7 +94,10 @@ _ADD_BLOB = Statement(
     .returning(blob.c.id)
 )
 _EXPIRED = Statement(
-    select(upload.c.id).where(upload.c.expires_at <= bindparam("at")).order_by(upload.c.expires_at).limit(bindparam("most"))
+    select(upload.c.id)
+    .where(upload.c.expires_at <= bindparam("at"))
+    .order_by(upload.c.expires_at)
+    .limit(bindparam("most"))
 )
 
 
@@ -120,7 +134,12 @@ class Uploads:
     largest: int
 
     async def begin(
-        self, name: RepositoryName, subject: str, *, algorithm: str = "sha256", expected: int = 0,
+        self,
+        name: RepositoryName,
+        subject: str,
+        *,
+        algorithm: str = "sha256",
+        expected: int = 0,
         creates_project: bool = False,
     ) -> Upload:
         """Begin an upload of *subject*'s; *expected* bytes are refused now if they cannot fit."""
@@ -131,8 +150,14 @@ class Uploads:
             if expected:
                 await quotas.expect_room(tx, home.project_id, expected)
             await tx.run(
-                _ADD, upload=id_, repository=home.id, subject=subject, algorithm=algorithm, reserved=expected,
-                at=tx.at, expires=tx.at + self.lifetime,
+                _ADD,
+                upload=id_,
+                repository=home.id,
+                subject=subject,
+                algorithm=algorithm,
+                reserved=expected,
+                at=tx.at,
+                expires=tx.at + self.lifetime,
             )
             await tx.run(_ADD_PART, upload=id_, n=0, key=key)
             return home
@@ -162,7 +187,9 @@ class Uploads:
             found.id, found.repository, found.subject, found.algorithm, found.version, stored, None, found.parts
         )
 
-    async def append(self, found: Upload, source: Source, *, start: int | None = None, algorithm: str | None = None) -> Upload:
+    async def append(
+        self, found: Upload, source: Source, *, start: int | None = None, algorithm: str | None = None
+    ) -> Upload:
         """Add *source*'s bytes, which begin at *start* if it is given; give the upload as it then stands.
 
         Raises RangeInvalid if they do not continue what is stored, SizeInvalid past the largest blob, and
@@ -191,8 +218,13 @@ class Uploads:
 
         async def work(tx: Tx) -> None:
             changed = await tx.run(
-                _ADVANCE, upload=found.id, seen=found.version, count=hasher.count, hashed=hasher.algorithm,
-                state=hasher.state(), expires=tx.at + self.lifetime,
+                _ADVANCE,
+                upload=found.id,
+                seen=found.version,
+                count=hasher.count,
+                hashed=hasher.algorithm,
+                state=hasher.state(),
+                expires=tx.at + self.lifetime,
             )
             if not changed:
                 raise _out_of_order(found, found.received)
@@ -201,8 +233,14 @@ class Uploads:
         await self.db.change(work)
         parts = tuple(p for p in found.parts if p.n < part.n) + (Part(part.n, part.key, added),)
         return Upload(
-            found.id, found.repository, found.subject, hasher.algorithm, found.version + 1, hasher.count,
-            hasher.state(), parts,
+            found.id,
+            found.repository,
+            found.subject,
+            hasher.algorithm,
+            found.version + 1,
+            hasher.count,
+            hasher.state(),
+            parts,
         )
 
     async def _hasher(self, found: Upload, algorithm: str | None) -> Hasher:
@@ -283,14 +321,19 @@ async def _drop(tx: Tx, id_: str, *, kept: Key | None, destroy_at: int) -> None:
 class _Nothing:
     """A source of no bytes: even an empty blob has a key in the store."""
 
-    async def drain(self, consume: object) -> int:  # noqa: ARG002 the protocol's name
+    async def drain(self, consume: Callable[[memoryview], None]) -> int:
+        """Hand over nothing."""
+        del consume
         return 0
 
-    async def __aiter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204 an async generator that never yields
-        return
-        yield b""
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give nothing."""
+        for nothing in ():
+            yield nothing
 
 
 def _out_of_order(found: Upload, start: int) -> RangeInvalid:
-    message = f"the upload holds {found.received} bytes, so the next chunk must begin at {found.received}, not at {start}"
+    message = (
+        f"the upload holds {found.received} bytes, so the next chunk must begin at {found.received}, not at {start}"
+    )
     return RangeInvalid(message, received=found.received, start=start)

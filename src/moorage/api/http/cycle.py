@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from moorage.api.http.problems import RequestMalformed, RequestTimeout
@@ -13,7 +14,7 @@ from moorage.api.http.sending import Sending
 from moorage.storage.store import Disconnected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from moorage.api.http.bodies import Consume
     from moorage.api.http.protocol import Protocol
@@ -39,6 +40,25 @@ class Cycle(RequestResponseCycle):
     # short answer would cost both ends twice.
     head: bytes = b""
 
+    @classmethod
+    def of(cls, proto: Protocol, version: str) -> Self:
+        """Begin a request whose head was just read."""
+        cycle = cls(
+            scope=proto.scope,
+            transport=proto.transport,
+            flow=proto.flow,
+            logger=proto.logger,
+            access_logger=proto.access_logger,
+            access_log=False,
+            default_headers=proto.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=proto.expect_100_continue and version == "1.1",
+            keep_alive=version == "1.1" and proto.parser.should_keep_alive(),
+            on_response=_nothing,
+        )
+        cycle.proto = proto
+        return cycle
+
     def fail(self, failure: Exception) -> None:
         """End what the application is waiting for with *failure*."""
         if self.waiting_for is not None and not self.waiting_for.done():
@@ -49,7 +69,8 @@ class Cycle(RequestResponseCycle):
 
     # Reading
 
-    async def receive(self) -> Any:  # noqa: ANN401  # as above
+    @override
+    async def receive(self) -> Any:
         """Give the next part of the body; raise RequestTimeout or RequestMalformed."""
         if self.more_body and not (self.body or self.disconnected or self.response_complete):
             await self._body_or_failure()
@@ -72,6 +93,7 @@ class Cycle(RequestResponseCycle):
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.waiting_for_100_continue = False
+        self.proto.replay()
         self.flow.resume_reading()
 
     async def receive_into(self, consume: Consume) -> int:
@@ -84,7 +106,8 @@ class Cycle(RequestResponseCycle):
 
     # Writing
 
-    async def send(self, message: Any) -> None:  # noqa: ANN401  # as above
+    @override
+    async def send(self, message: Any) -> None:
         """Write a part of the answer; raise Disconnected if nobody is there."""
         if self.flow.write_paused and not self.disconnected:
             await self._drained()
@@ -127,24 +150,12 @@ class Cycle(RequestResponseCycle):
         finally:
             self.proto.goes_on()
 
-    def _start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if self.more_body and not self.proto.will_read_rest(self):
             self.keep_alive = False
-        lines = [STATUS_LINE[status]]
-        length: int | None = None
-        chunked = False
+        lines, length, chunked = self._lines(status, headers)
         # An answer without a length to HTTP/1.0 ends where the connection does.
-        endless = self.scope["http_version"] == "1.0"
-        for name, value in (*self.default_headers, *headers):
-            lowered = name.lower()
-            if lowered == b"content-length":
-                length = int(value)
-            elif lowered == b"transfer-encoding":
-                chunked = True
-            elif lowered == b"connection" and b"close" in value.lower():
-                self.keep_alive = False
-                continue
-            lines.append(lowered + b": " + value + b"\r\n")
+        endless = length is None and not chunked and self.scope["http_version"] == "1.0"
         if length is None and not chunked and not endless and self._has_body(status):
             chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
@@ -158,8 +169,27 @@ class Cycle(RequestResponseCycle):
         self.response_started = True
         self.waiting_for_100_continue = False
         self.chunked_encoding = chunked
-        self.expected_content_length = _ENDLESS if endless and length is None else length or 0
+        self.expected_content_length = _ENDLESS if endless else length or 0
         self.head = head + b"\r\n"
+
+    def _lines(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]]
+    ) -> tuple[list[bytes], int | None, bool]:
+        """Write the lines of a head, and tell the length they give and whether they say chunked."""
+        lines = [STATUS_LINE[status]]
+        length: int | None = None
+        chunked = False
+        for name, value in (*self.default_headers, *headers):
+            lowered = name.lower()
+            if lowered == b"content-length":
+                length = int(value)
+            elif lowered == b"transfer-encoding":
+                chunked = True
+            elif lowered == b"connection" and b"close" in value.lower():
+                self.keep_alive = False
+                continue
+            lines.append(lowered + b": " + value + b"\r\n")
+        return lines, length, chunked
 
     def _has_body(self, status: int) -> bool:
         return self.scope["method"] != "HEAD" and status not in {204, 304}
@@ -232,3 +262,7 @@ class Cycle(RequestResponseCycle):
         self.keep_alive = False
         self._start(status, [(b"content-type", _TEXT), (b"content-length", b"%d" % len(body))])
         self._body(body, more=False)
+
+
+def _nothing() -> None:
+    """Stand in for uvicorn's own way of going on, which `Protocol.answered` replaces."""

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import httptools
+from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterable
 
     from uvicorn import Config
     from uvicorn.server import ServerState
@@ -45,6 +47,8 @@ class Heads(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.limits = limits
         self.in_head = False
+        # A head that was read before is being read again.
+        self.replaying = False
         # Whether the head began in the piece that is being read, which has `fed` bytes.
         self.begun = False
         self.fed = 0
@@ -53,17 +57,21 @@ class Heads(HttpToolsProtocol):
         self.length: int | None = None
         self.codings: list[bytes] = []
 
+    @override
     def on_message_begin(self) -> None:
         """Begin to read a request."""
+        if self.replaying:
+            return
         super().on_message_begin()
         self.in_head = self.begun = True
         self.head_bytes = self.hosts = 0
         self.length = None
         self.codings = []
 
+    @override
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; trailers, which come after the head, are dropped."""
-        if not self.in_head:
+        if not self.in_head or self.replaying:
             return
         name = name.lower()
         self.headers.append((name, value))
@@ -78,11 +86,7 @@ class Heads(HttpToolsProtocol):
 
     def fault(self, version: str, method: bytes) -> Fault | None:
         """Tell why the head just read is refused; None if it is not."""
-        return (
-            self._fault_of_size()
-            or self._fault_of_framing(version)
-            or self._fault_of_target(method)
-        )
+        return self._fault_of_size() or self._fault_of_framing(version) or self._fault_of_target(method)
 
     def _fault_of_size(self) -> Fault | None:
         limits = self.limits
@@ -133,3 +137,28 @@ class Heads(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = raw_path
         scope["query_string"] = url.query or b""
+
+    def without_offer(self, method: bytes) -> bytes:
+        """Write the head just read, without its offer of another protocol."""
+        lines = [b"%b %b HTTP/1.1\r\n" % (method, self.url)]
+        for name, value in self.headers:
+            if name == b"connection":
+                lines.append(b"connection: close\r\n" if b"close" in value.lower() else b"")
+            elif name != b"upgrade":
+                lines.append(b"%b: %b\r\n" % (name, value))
+        return b"".join([*lines, b"\r\n"])
+
+
+def refusal(fault: Fault, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Write the answer to what cannot be read, which is the connection's last."""
+    status, text = fault
+    content = f"{text}\n".encode()
+    return b"".join(
+        [
+            b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()),
+            *[b"%b: %b\r\n" % header for header in headers],
+            b"content-type: text/plain; charset=utf-8\r\n",
+            b"content-length: %d\r\nconnection: close\r\n\r\n" % len(content),
+            content,
+        ]
+    )

@@ -13,23 +13,22 @@ absent under TLS, and where the body's bytes may already be in the parser.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
+from typing_extensions import override
 
 from moorage.api.http.bodies import RECEIVE
 from moorage.api.http.cycle import Cycle
 from moorage.api.http.deadline import Deadline, Phase
-from moorage.api.http.heads import TOO_LONG, Fault, Heads
+from moorage.api.http.heads import TOO_LONG, Fault, Heads, refusal
 from moorage.api.http.problems import RequestMalformed, RequestTimeout
-from moorage.api.http.receiving import Buffers, Receiving
+from moorage.api.http.receiving import Buffers, Receiving, ReceivingChunks
 from moorage.api.http.responses import SENDFILE
 from moorage.storage.store import Disconnected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from uvicorn import Config
@@ -40,12 +39,14 @@ if TYPE_CHECKING:
 
 # What of a body waits in memory for an application that is slow to ask.
 HIGH_WATER = 64 * 1024
+_END_OF_HEAD = b"\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Protocol(Heads):
-    """One connection. `factory` gives what uvicorn makes them with."""
+    """One connection."""
 
-    def __init__(  # noqa: PLR0913  # uvicorn gives the first four
+    def __init__(
         self,
         config: Config,
         server_state: ServerState,
@@ -69,16 +70,21 @@ class Protocol(Heads):
         self.refusal: bytes | None = None
         self.refused: Fault | None = None
         self.silent = 0
+        # A body in chunks that came with its head, before the parser has seen any of it.
+        self.raw: bytes | None = None
+        self.piece = b""
         # What is left of the body being read; None when it does not say.
         self.body_left: int | None = 0
 
     # The connection's life
 
+    @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin: the first head must come soon."""
         super().connection_made(transport)
         self.deadline.set(Phase.HEAD, self.limits.head_seconds)
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         """End: whoever waits for this connection is told."""
         super().connection_lost(exc)
@@ -89,16 +95,13 @@ class Protocol(Heads):
             self.running.disconnected = True
             self.running.fail(Disconnected())
 
+    @override
     def shutdown(self) -> None:
         """Close as soon as every request that came was answered."""
         if self._busy():
             self.cycle.keep_alive = False
         elif self.deadline.phase is not Phase.PARTING:
             self._part(linger=False)
-
-    def cut(self) -> None:
-        """End the connection now, whatever is under way."""
-        self.transport.abort()
 
     # Deadlines
 
@@ -132,29 +135,28 @@ class Protocol(Heads):
             self.transport.abort()
             return
         self.deadline.lift()
-        limits = self.limits
-        text = (
-            f"{self.moved} bytes of the request's body came in {limits.pace_seconds:g} seconds: "
-            f"at least {max(1, limits.pace_bytes)} must"
-        )
-        self.running.fail(RequestTimeout(text))
+        self.running.fail(RequestTimeout.after(self.moved, self.limits))
 
     # Reading heads
 
+    @override
     def data_received(self, data: bytes) -> None:
         """Take what came."""
         if self.deaf:
             return
         self.fed = len(data)
         moved = self.moved
+        begins = not self.in_head and not self._reads_body()
+        self.piece = data if begins else b""
         self._feed(data)
-        if self.deaf:
+        self.piece = b""
+        if self.deaf or self.raw is not None:
             return
         if self.in_head:
             self._head_goes_on()
         elif self.moved != moved:
             self.silent = 0
-        elif self.cycle is not None and self.cycle.more_body:
+        elif self._reads_body():
             # Trailers and chunk extensions: bytes that are no body are not kept, but not endless.
             self.silent += self.fed
             if self.silent > self.limits.head_bytes:
@@ -166,6 +168,9 @@ class Protocol(Heads):
         except httptools.HttpParserUpgrade as offer:
             self._decline(data[offer.args[0] :])
         except httptools.HttpParserError:
+            if self.raw is not None:
+                self.parser = self._new_parser()
+                return
             refused = self.refused or (
                 HTTPStatus.BAD_REQUEST,
                 "the request is not valid HTTP/1.1",
@@ -189,18 +194,15 @@ class Protocol(Heads):
         The parser takes what follows such a head for that protocol, so the body would be lost, or
         read as a request of its own.
         """
-        lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)]
-        for name, value in self.headers:
-            if name != b"connection":
-                if name != b"upgrade":
-                    lines.append(b"%b: %b" % (name, value))
-            elif b"close" in value.lower():
-                lines.append(b"connection: close")
+        head = self.without_offer(self.parser.get_method())
         self.parser = self._new_parser()
-        self._feed(b"\r\n".join([*lines, b"", rest]) if rest else b"\r\n".join([*lines, b"", b""]))
+        self._feed(head + rest)
 
+    @override
     def on_headers_complete(self) -> None:
         """Check the head, and begin to answer."""
+        if self.replaying:
+            return
         self.begun = False
         version = self.parser.get_http_version()
         method = self.parser.get_method()
@@ -212,7 +214,7 @@ class Protocol(Heads):
         self.in_head = False
         self.describe(version, method)
         self.body_left = None if self.codings else self.length or 0
-        cycle, waits = self._cycle(version), self._busy()
+        cycle, waits = Cycle.of(self, version), self._busy()
         self._allow(cycle, alone=not waits)
         self.cycle = cycle
         if waits:
@@ -220,46 +222,50 @@ class Protocol(Heads):
             self.pipeline.appendleft((cycle, self.app))
         else:
             self._run(cycle)
-
-    def _cycle(self, version: str) -> Cycle:
-        cycle = Cycle(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue and version == "1.1",
-            keep_alive=version == "1.1" and self.parser.should_keep_alive(),
-            on_response=_nothing,
-        )
-        cycle.proto = self
-        return cycle
+        if RECEIVE in cycle.scope.get("extensions", ()) and self.codings:
+            # The parser is stopped here, so that none of the body goes through it.
+            self.raw = self.piece[self.piece.index(_END_OF_HEAD) + len(_END_OF_HEAD) :]
+            raise ValueError
 
     def _allow(self, cycle: Cycle, *, alone: bool) -> None:
         """Offer what needs the socket itself."""
         if self.scheme != "http":
             return
         extensions: dict[str, Any] = {SENDFILE: cycle.send_file}
-        if alone and self.body_left is not None and self.body_left > self.limits.large_body:
+        if alone and self._worth_receiving():
             self.flow.pause_reading()
             extensions[RECEIVE] = cycle.receive_into
         cycle.scope["extensions"] = extensions
+
+    def _worth_receiving(self) -> bool:
+        """Tell whether the body is long, or may be: then nothing of it need be parsed."""
+        if self.body_left is not None:
+            return self.body_left > self.limits.large_body
+        # Only where the head is sure to end at the first empty line of the piece at hand.
+        return self.piece[:1].isalpha() and not self.piece.endswith(_LAST_CHUNK)
+
+    def replay(self) -> None:
+        """Have the parser read a body in chunks after all: it was asked for in the plain way."""
+        raw, self.raw = self.raw, None
+        if raw is None:
+            return
+        self.replaying = True
+        self.parser.feed_data(b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.replaying = False
+        if raw:
+            self.data_received(raw)
 
     def _run(self, cycle: Cycle) -> None:
         self.running = cycle
         self.deadline.lift()
         app = cast("Any", self.app)
-        task: asyncio.Task[None] = self.loop.create_task(
-            app(cycle.scope, cycle.receive, cycle.send)
-        )
+        task: asyncio.Task[None] = self.loop.create_task(app(cycle.scope, cycle.receive, cycle.send))
         self.tasks.add(task)
         task.add_done_callback(cycle.ended)
 
     # Reading bodies
 
+    @override
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body until it is asked for; after the answer, drop it."""
         self.moved += len(body)
@@ -272,6 +278,7 @@ class Protocol(Heads):
             self.flow.pause_reading()
         self.cycle.message_event.set()
 
+    @override
     def on_message_complete(self) -> None:
         """Note that the body is whole."""
         if self.parser.should_upgrade():
@@ -283,15 +290,14 @@ class Protocol(Heads):
 
     async def receive_into(self, cycle: Cycle, consume: Consume) -> int:
         """Read the rest of the body past the parser; see `Cycle.receive_into`."""
+        receiving = self._receiving(cycle, consume)
         self.flow.pause_reading()
         if cycle.waiting_for_100_continue:
             cycle.waiting_for_100_continue = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if not cycle.more_body:
-            return await Receiving(cycle, consume).run()
         whole = False
         try:
-            total = await Receiving(cycle, consume).run()
+            total = await receiving.run()
             whole = True
         except Disconnected:
             cycle.disconnected = True
@@ -301,11 +307,23 @@ class Protocol(Heads):
                 # The parser has lost its place.
                 self.deaf = True
                 cycle.keep_alive = False
-        self.parser = self._new_parser()
-        self.body_left = 0
-        cycle.more_body = False
-        cycle.message_event.set()
+        if cycle.more_body:
+            self.parser = self._new_parser()
+            self.body_left = 0
+            cycle.more_body = False
+            cycle.message_event.set()
+            if receiving.rest:
+                self.data_received(receiving.rest)
         return total
+
+    def _receiving(self, cycle: Cycle, consume: Consume) -> Receiving:
+        if self.raw is not None:
+            cycle.body, self.raw = bytearray(self.raw), None
+            return ReceivingChunks(cycle, consume)
+        if self.body_left is None:
+            text = "a body was asked for in both ways"
+            raise RuntimeError(text)
+        return Receiving(cycle, consume)
 
     def _new_parser(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
@@ -351,16 +369,7 @@ class Protocol(Heads):
     def refuse(self, status: HTTPStatus, text: str) -> None:
         """Answer what cannot be read, after those that could, and close the connection."""
         self.deaf = True
-        content = f"{text}\n".encode()
-        self.refusal = b"".join(
-            [
-                b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()),
-                *[b"%b: %b\r\n" % header for header in self.server_state.default_headers],
-                b"content-type: text/plain; charset=utf-8\r\n",
-                b"content-length: %d\r\nconnection: close\r\n\r\n" % len(content),
-                content,
-            ]
-        )
+        self.refusal = refusal((status, text), self.server_state.default_headers)
         if not self._busy():
             self.transport.write(self.refusal)
             self._part(linger=True)
@@ -371,7 +380,15 @@ class Protocol(Heads):
             self.flow.pause_reading()
 
     def _busy(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        return self._latest is not None and not self._latest.response_complete
+
+    def _reads_body(self) -> bool:
+        return self._latest is not None and self._latest.more_body
+
+    @property
+    def _latest(self) -> Cycle | None:
+        """The request that was read last, or is being read; uvicorn hides that there may be none."""
+        return cast("Cycle | None", self.cycle)
 
     def _part(self, *, linger: bool) -> None:
         """Close; if bytes may still come, not at once: closing on them would destroy the answer."""
@@ -384,13 +401,3 @@ class Protocol(Heads):
         self.transport.close()
         if self.transport.get_write_buffer_size():
             self.deadline.set(Phase.PARTING, self.limits.pace_seconds)
-
-
-def factory(limits: Limits, pool: Executor | None = None) -> Callable[..., Protocol]:
-    """Make what uvicorn's ``http`` setting takes: connections that share their buffers."""
-    buffers = Buffers(limits.piece_bytes, limits.pieces)
-    return partial(Protocol, limits=limits, buffers=buffers, pool=pool)
-
-
-def _nothing() -> None:
-    """Stand in for uvicorn's own way of going on, which `answered` replaces."""

@@ -1,4 +1,4 @@
-"""A long body, read from the socket into buffers and consumed in worker threads."""
+"""A body read from the socket into buffers, past the parser, and consumed in worker threads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
+from moorage.api.http.chunks import Chunks
 from moorage.api.http.waiting import settled
 from moorage.storage.store import Disconnected
 
@@ -18,6 +21,12 @@ if TYPE_CHECKING:
 # A body that pauses for so long gives its buffer back, so a stalled upload holds none.
 LULL = 0.5
 _SPARE = 16
+# A body in chunks has no length before its end, which looks like this.
+_UNKNOWN = 1 << 62
+_LAST = b"\r\n\r\n"
+_NEWLINE = 0x0A
+# So many chunks are taken apart before others have their turn.
+_AT_ONCE = 1024
 
 
 class Buffers:
@@ -55,8 +64,13 @@ class Receiving:
         self.consume = consume
         self.buffers = cycle.proto.buffers
         self.pool = cycle.proto.pool
-        self.socket: socket.socket | None = None
+        # Of its own, because the loop does not share a descriptor that one of its transports has.
+        descriptor = cycle.proto.transport.get_extra_info("socket").fileno()
+        self.socket = socket.socket(fileno=os.dup(descriptor))
         self.left = cycle.proto.body_left or 0
+        self.total = 0
+        # What was read of the next request.
+        self.rest = b""
         self.ended = False
         self.buffer: bytearray | None = None
         self.filled = 0
@@ -67,21 +81,31 @@ class Receiving:
         """Receive all that was announced and count it, or raise Disconnected or RequestTimeout."""
         cycle = self.cycle
         first, cycle.body = cycle.body, bytearray()
-        total = len(first) + self.left
         try:
-            if first:
-                self._start(memoryview(first))
+            await self._begin(first)
             await self._receive()
         finally:
             await self._stop()
         if self.left:
             raise Disconnected
-        return total
+        return self.total
+
+    async def _begin(self, first: bytearray) -> None:
+        """Consume what came with the head."""
+        if first:
+            self.job = self._start(memoryview(first))
+
+    def _whole(self, buffer: bytearray) -> bool:
+        """Tell whether what is in the buffer may be all that comes."""
+        return self.filled == len(buffer) or not self.left
+
+    async def _decoded(self, buffer: bytearray, count: int) -> int:
+        """Leave the body's bytes at the buffer's start and tell how many of *count* they are."""
+        del buffer
+        return count
 
     async def _receive(self) -> None:
         proto = self.cycle.proto
-        descriptor = os.dup(proto.transport.get_extra_info("socket").fileno())
-        self.socket = socket.socket(fileno=descriptor)
         while self.left and not self.ended and not self.cycle.disconnected:
             proto.waits()
             try:
@@ -92,7 +116,6 @@ class Receiving:
 
     async def _fill(self) -> None:
         """Wait until the buffer is full, the body whole, the sender slow or gone."""
-        assert self.socket is not None
         done = self.cycle.waiting_for = self.loop.create_future()
         try:
             self._readable()
@@ -110,7 +133,6 @@ class Receiving:
         done = self.cycle.waiting_for
         if done is None or done.done():
             return
-        assert self.socket is not None
         self.buffer = buffer = self.buffer or self.buffers.take()
         end = min(len(buffer), self.filled + self.left)
         try:
@@ -125,7 +147,7 @@ class Receiving:
         self.filled += count
         self.left -= count
         self.cycle.proto.moved += count
-        if self.ended or self.filled == end:
+        if self.ended or self._whole(buffer):
             done.set_result(None)
         elif self.lull is None:
             self.lull = self.loop.call_later(LULL, self._slow)
@@ -138,18 +160,22 @@ class Receiving:
     async def _hand_on(self) -> None:
         """Have what was received consumed, once the piece before it is."""
         await self._settle()
-        if self.filled and self.buffer is not None:
-            buffer, self.buffer = self.buffer, None
-            job = self._start(memoryview(buffer)[: self.filled])
-            self.filled = 0
-            # Not when the next piece comes: that may take long, and a stalled upload holds none.
-            job.add_done_callback(partial(self._consumed, buffer))
-        else:
+        if not self.filled or self.buffer is None:
             self._give_back()
+            return
+        size = await self._decoded(self.buffer, self.filled)
+        self.filled = 0
+        if not size:
+            self._give_back()
+            return
+        buffer, self.buffer = self.buffer, None
+        # Not when the next piece comes: that may take long, and a stalled upload holds none.
+        self.job = self._start(memoryview(buffer)[:size])
+        self.job.add_done_callback(partial(self._consumed, buffer))
 
     def _start(self, piece: memoryview) -> asyncio.Future[None]:
-        self.job = self.loop.run_in_executor(self.pool, self.consume, piece)
-        return self.job
+        self.total += len(piece)
+        return self.loop.run_in_executor(self.pool, self.consume, piece)
 
     def _consumed(self, buffer: bytearray, _: asyncio.Future[None]) -> None:
         self.buffers.give(buffer)
@@ -160,8 +186,7 @@ class Receiving:
             await settled(job)
 
     async def _stop(self) -> None:
-        if self.socket is not None:
-            self.socket.close()
+        self.socket.close()
         try:
             await self._settle()
         finally:
@@ -171,3 +196,41 @@ class Receiving:
         if self.buffer is not None:
             self.buffers.give(self.buffer)
             self.buffer = None
+
+
+class ReceivingChunks(Receiving):
+    """One upload in chunks, which may read further than the body's end."""
+
+    def __init__(self, cycle: Cycle, consume: Consume) -> None:
+        super().__init__(cycle, consume)
+        self.left = _UNKNOWN
+        self.chunks = Chunks()
+
+    @override
+    async def _begin(self, first: bytearray) -> None:
+        """Consume what came with the head."""
+        size = await self._decoded(first, len(first))
+        if size:
+            self.job = self._start(memoryview(first)[:size])
+
+    @override
+    def _whole(self, buffer: bytearray) -> bool:
+        """Tell whether what is in the buffer may be all that comes: a last chunk looks so."""
+        if self.filled == len(buffer):
+            return True
+        return buffer.endswith(_LAST, max(0, self.filled - len(_LAST)), self.filled) or (
+            self.filled < len(_LAST) and buffer[self.filled - 1] == _NEWLINE
+        )
+
+    @override
+    async def _decoded(self, buffer: bytearray, count: int) -> int:
+        """Take the data out of the chunks; raise RequestMalformed."""
+        at = size = 0
+        while at < count and not self.chunks.ended:
+            at, size = self.chunks.decode(buffer, start=at, end=count, into=size, most=_AT_ONCE)
+            if at < count and not self.chunks.ended:
+                await asyncio.sleep(0)
+        if self.chunks.ended:
+            self.rest = bytes(buffer[at:count])
+            self.left = 0
+        return size

@@ -65,7 +65,7 @@ async def send_json(
     await send_bytes(scope, send, _encoder.encode(content), status=status, headers=headers)
 
 
-async def send_file(  # noqa: PLR0913  # a file's part takes two ends
+async def send_file(
     scope: Scope,
     send: Send,
     path: Path,
@@ -95,7 +95,7 @@ async def send_file(  # noqa: PLR0913  # a file's part takes two ends
         os.close(file)
 
 
-async def send_stream(  # noqa: PLR0913  # what an answer consists of
+async def send_stream(
     scope: Scope,
     send: Send,
     pieces: AsyncIterator[bytes],
@@ -132,9 +132,7 @@ async def _send_pieces(send: Send, pieces: AsyncIterator[bytes]) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _read(
-    file: int, start: int, end: int, pool: Executor | None
-) -> AsyncGenerator[bytes, None]:
+async def _read(file: int, start: int, end: int, pool: Executor | None) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     while start < end:
         reading = loop.run_in_executor(pool, os.pread, file, min(PIECE, end - start), start)

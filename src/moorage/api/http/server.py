@@ -10,14 +10,17 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
+from typing_extensions import override
 
 from moorage.api.http import internals
 from moorage.api.http.limits import Limits
+from moorage.api.http.receiving import Buffers
 
 # How long cancelled requests may take to let go of what they hold.
 CUTTING = 3.0
@@ -74,22 +77,23 @@ class Server(uvicorn.Server):
             )
 
         loop = asyncio.get_running_loop()
-        taken = await loop.create_server(
-            made, sock=listening, ssl=self.config.ssl, backlog=_BACKLOG
-        )
+        taken = await loop.create_server(made, sock=listening, ssl=self.config.ssl, backlog=_BACKLOG)
         self.servers.append(taken)
 
+    @override
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the process: it may have several servers, and a clean exit status."""
         yield
 
+    @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections, and let who waits for it know."""
         await super().startup(sockets)
         await self.on_tick(0)
         self.up.set()
 
+    @override
     async def main_loop(self) -> None:
         """Keep the date header right until told to stop."""
         while not await self.on_tick(0):
@@ -97,6 +101,7 @@ class Server(uvicorn.Server):
                 async with asyncio.timeout(1.0):
                     await self._stopping.wait()
 
+    @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new connections, wait for requests under way within the grace, cut the rest."""
         for server in self.servers:
@@ -117,20 +122,22 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         state = self.server_state
-        while (state.tasks or state.connections) and not forced() and loop.time() < until:
-            await asyncio.sleep(0.02)  # noqa: ASYNC110  # uvicorn's sets tell nobody
+        # uvicorn's sets tell nobody when they change.
+        while (state.tasks or state.connections) and not forced() and loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
-def protocol(limits: Limits, pool: Executor | None = None) -> Any:  # noqa: ANN401  # uvicorn's own
+def protocol(limits: Limits, pool: Executor | None = None) -> Any:
     """Give what makes connections: ours, or uvicorn's where ours would not fit it."""
     if not internals.fit():
         return "httptools"
-    from moorage.api.http.protocol import factory  # noqa: PLC0415  # fails where it does not fit
+    from moorage.api.http.protocol import Protocol  # noqa: PLC0415  # fails where it does not fit
 
-    return factory(limits, pool)
+    buffers = Buffers(limits.piece_bytes, limits.pieces)
+    return partial(Protocol, limits=limits, buffers=buffers, pool=pool)
 
 
-async def serve(  # noqa: PLR0913  # what a server consists of
+async def serve(
     app: ASGIApp,
     sockets: Sequence[socket.socket],
     *,
@@ -161,7 +168,7 @@ async def serve(  # noqa: PLR0913  # what a server consists of
             raise
 
 
-def run(main: Any) -> Any:  # noqa: ANN401  # gives what the coroutine gives
+def run(main: Any) -> Any:
     """Run a process's *main* on the loop that this server is made for."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)

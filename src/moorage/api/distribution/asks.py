@@ -1,0 +1,141 @@
+"""One request to the distribution API: what it says, and how it is answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope, Send
+
+from moorage import logs
+from moorage.api.distribution.paths import Place
+from moorage.api.http.bodies import Body
+from moorage.api.http.responses import Header, send_bytes, send_json
+from moorage.identity.access import Identified, Verdict
+from moorage.identity.callers import Caller
+from moorage.identity.roles import OciAction
+from moorage.oci.errors import DigestInvalid, NameInvalid, PaginationNumberInvalid, Unsupported
+from moorage.oci.digests import Digest
+from moorage.oci.names import RepositoryName
+from moorage.registry.events import Origin
+from moorage.registry.opened import Registry
+
+API_VERSION: Header = (b"docker-distribution-api-version", b"registry/2.0")
+MOST_QUERY = 16 * 1024
+MOST_FIELDS = 1100
+
+
+@dataclass(slots=True)
+class Ask:
+    """A request, who makes it, and of which registry."""
+
+    registry: Registry
+    place: Place
+    who: Identified
+    headers: dict[bytes, bytes]
+    scope: Scope
+    receive: Receive
+    send: Send
+    _query: list[tuple[str, str]] | None = field(default=None)
+
+    @property
+    def name(self) -> RepositoryName:
+        """The repository that the path names."""
+        if self.place.name is None:
+            raise NameInvalid
+        return self.place.name
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return self.who.caller
+
+    @property
+    def subject(self) -> str:
+        """The caller's lasting name, which owns an upload."""
+        return self.caller.subject or "anonymous"
+
+    @property
+    def digest(self) -> Digest:
+        """The digest that the path ends in, or DigestInvalid."""
+        return Digest.parse(self.place.rest)
+
+    def header(self, name: bytes) -> str | None:
+        """Give a header, if there is one."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def query(self, name: str) -> str | None:
+        """Give a query parameter's first value, if there is one."""
+        return next((value for key, value in self._parameters() if key == name), None)
+
+    def queries(self, name: str) -> list[str]:
+        """Give all values of a query parameter."""
+        return [value for key, value in self._parameters() if key == name]
+
+    def _parameters(self) -> list[tuple[str, str]]:
+        if self._query is None:
+            raw = self.scope["query_string"]
+            if len(raw) > MOST_QUERY:
+                message = f"a query of {len(raw)} bytes; the most is {MOST_QUERY}"
+                raise Unsupported(message)
+            try:
+                self._query = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+            except ValueError as problem:
+                raise Unsupported(f"the query cannot be read: {problem}") from problem
+        return self._query
+
+    def page(self) -> tuple[int, str]:
+        """Read how many entries are wanted, bounded, and the one they come after."""
+        text, most = self.query("n"), self.registry.limits.page_size
+        last = self.query("last") or ""
+        if text is None:
+            return most, last
+        if not text.isascii() or not text.isdigit() or len(text) > 18:
+            message = f"n={text[:40]!r} is not a number of entries; it is a whole number from 0 on"
+            raise PaginationNumberInvalid(message, n=text[:40])
+        return min(int(text), most), last
+
+    def needed_digest(self) -> Digest:
+        """Give the query's digest, or raise DigestInvalid."""
+        text = self.query("digest")
+        if text is None:
+            raise DigestInvalid("the query has no digest: finish an upload with ?digest=<digest>")
+        return Digest.parse(text)
+
+    def body(self) -> Body:
+        """Give the request's body, to be read once."""
+        return Body(self.scope, self.receive)
+
+    def origin(self) -> Origin:
+        """Say who makes a change, through which request."""
+        client = self.scope.get("client")
+        return Origin(
+            actor=self.caller.name or "anonymous",
+            party="customer",
+            request_id=logs.request_id.get(),
+            address=client[0] if client else "",
+            agent=(self.header(b"user-agent") or "")[:256],
+        )
+
+    async def may(self, name: RepositoryName, *actions: OciAction) -> bool:
+        """Say whether the caller may do this to another repository, too."""
+        return await self.registry.access.verdict(self.who, name, *actions) is Verdict.ALLOWED
+
+    async def reply(self, status: int, *headers: Header, body: bytes = b"") -> None:
+        """Answer with a status, headers and few bytes."""
+        await send_bytes(self.scope, self.send, body, status=status, headers=(API_VERSION, *headers))
+
+    async def reply_json(self, content: object, *headers: Header) -> None:
+        """Answer 200 with JSON."""
+        await send_json(self.scope, self.send, content, headers=(API_VERSION, *headers))
+
+    async def reply_size(self, size: int, headers: Sequence[Header]) -> None:
+        """Answer a HEAD: the headers of bytes that are not sent."""
+        listed = [API_VERSION, *headers, (b"content-length", b"%d" % size)]
+        await self.send({"type": "http.response.start", "status": 200, "headers": listed})
+        await self.send({"type": "http.response.body", "body": b""})
+
+
+def location(path: str) -> Header:
+    """Point to another path of the same registry, whatever it is called on the way here."""
+    return (b"location", path.encode())

@@ -1,0 +1,144 @@
+"""The distribution API of one registry: every endpoint in one table, with what it needs and who answers it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from moorage import logs
+from moorage.api import dialects, token
+from moorage.api.distribution import paths, pulls, pushes
+from moorage.api.distribution.asks import Ask
+from moorage.api.distribution.paths import Place
+from moorage.errors import Problem
+from moorage.identity import scopes
+from moorage.identity.access import NOBODY, Identified, Verdict
+from moorage.identity.roles import OciAction
+from moorage.identity.scopes import Scope as TokenScope
+from moorage.oci.errors import Denied, OCIError, Unauthorized, Unsupported
+from moorage.registry.opened import Registry
+from moorage.storage import Disconnected
+
+CATALOG = TokenScope("registry", "catalog", frozenset({"*"}))
+
+
+class EndpointUnknown(OCIError):
+    """The spec has no endpoint at this path."""
+
+    code, status, summary = "UNSUPPORTED", 404, "the distribution API has nothing at this path"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The spec's id of an endpoint, what it needs of the caller, and what answers it.
+
+    ``needs`` is None where signing in is enough, and empty where the whole catalog is asked for.
+    """
+
+    id: str
+    method: str
+    kind: str
+    needs: tuple[OciAction, ...] | None
+    answer: Callable[[Ask], Awaitable[None]]
+
+
+ROUTES = (
+    Route("end-1", "GET", "base", None, pulls.base),
+    Route("end-2", "GET", "blobs", ("pull",), pulls.pull_blob),
+    Route("end-2", "HEAD", "blobs", ("pull",), pulls.pull_blob),
+    Route("end-3", "GET", "manifests", ("pull",), pulls.pull_manifest),
+    Route("end-3", "HEAD", "manifests", ("pull",), pulls.pull_manifest),
+    Route("end-4", "POST", "uploads", ("pull", "push"), pushes.begin_upload),
+    Route("end-5", "PATCH", "upload", ("pull", "push"), pushes.append_chunk),
+    Route("end-6", "PUT", "upload", ("pull", "push"), pushes.finish_upload),
+    Route("end-7", "PUT", "manifests", ("pull", "push"), pushes.push_manifest),
+    Route("end-8", "GET", "tags", ("pull",), pulls.list_tags),
+    Route("end-9", "DELETE", "manifests", ("delete",), pushes.delete_manifest),
+    Route("end-10", "DELETE", "blobs", ("delete",), pushes.delete_blob),
+    Route("end-12", "GET", "referrers", ("pull",), pulls.list_referrers),
+    Route("end-13", "GET", "upload", ("pull", "push"), pushes.upload_status),
+    Route("end-14", "DELETE", "upload", ("pull", "push"), pushes.cancel_upload),
+    Route("catalog", "GET", "catalog", (), pulls.catalog),
+    Route("extensions", "GET", "discover", None, pulls.discover),
+)
+_TABLE = {(route.kind, route.method): route for route in ROUTES}
+_METHODS: dict[str, list[str]] = {}
+for _route in ROUTES:
+    _METHODS.setdefault(_route.kind, []).append(_route.method)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What answers under /v2/ for one registry."""
+
+    registry: Registry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it in the spec's dialect."""
+        place: Place | None = None
+        route: Route | None = None
+        try:
+            place, route = _find(scope)
+            headers = dict(scope["headers"])
+            who = await self._caller(headers, scope)
+            await self._check(who, place, route)
+            await route.answer(Ask(self.registry, place, who, headers, scope, receive, send))
+        except Disconnected:
+            return
+        except Problem as problem:
+            answer = dialects.oci(problem, logs.request_id.get(), headers=_challenge(scope, problem, place, route))
+            await answer(scope, receive, send)
+
+    async def _caller(self, headers: dict[bytes, bytes], scope: Scope) -> Identified:
+        shown = headers.get(b"authorization")
+        if shown is None:
+            return NOBODY
+        client = scope.get("client")
+        return await self.registry.access.identify(shown.decode("latin-1"), address=client[0] if client else "")
+
+    async def _check(self, who: Identified, place: Place, route: Route) -> None:
+        """Raise Unauthorized or Denied unless the caller may do what the route needs."""
+        if route.needs is None:
+            if who is NOBODY:
+                raise Unauthorized
+            return
+        if place.name is None:
+            verdict = await self.registry.access.catalog_verdict(who)
+            wanted = "list every repository of this registry"
+        else:
+            verdict = await self.registry.access.verdict(who, place.name, *route.needs)
+            wanted = f"{' and '.join(route.needs)} in project {place.name.project}"
+        if verdict is Verdict.ALLOWED:
+            return
+        if verdict is Verdict.DENIED:
+            message = f"{who.caller.name} may not {wanted}; ask one of its administrators for a role that may"
+            raise Denied(message, needs=list(route.needs))
+        reason = "insufficient_scope" if verdict is Verdict.INSUFFICIENT_SCOPE else ""
+        raise Unauthorized(f"sign in to {wanted}", reason=reason)
+
+
+def _find(scope: Scope) -> tuple[Place, Route]:
+    place = paths.read(scope["path"])
+    if place is None:
+        raise EndpointUnknown(path=scope["path"][:512])
+    method = "GET" if scope["method"] == "HEAD" and place.kind not in ("blobs", "manifests") else scope["method"]
+    route = _TABLE.get((place.kind, method))
+    if route is None:
+        allowed = ", ".join(_METHODS[place.kind])
+        message = f"{scope['method'][:20]} is not for this path; it takes {allowed}"
+        raise Unsupported(message, allow=allowed)
+    return place, route
+
+
+def _challenge(scope: Scope, problem: Problem, place: Place | None, route: Route | None) -> list[tuple[str, str]]:
+    """Say where to get a token for what was asked, with a refusal that a token may turn."""
+    if isinstance(problem, Unsupported) and "allow" in problem.detail:
+        return [("allow", str(problem.detail["allow"]))]
+    if not isinstance(problem, Unauthorized):
+        return []
+    wanted: list[TokenScope] = []
+    if route is not None and place is not None and route.needs is not None:
+        wanted = [CATALOG] if place.name is None else [scopes.repository(place.name, *route.needs)]
+    shown = any(name == b"authorization" for name, _ in scope["headers"])
+    error = str(problem.detail.get("reason") or ("invalid_token" if shown else ""))
+    return [("www-authenticate", token.challenge(scope, *wanted, error=error))]

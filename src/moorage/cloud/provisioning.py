@@ -1,0 +1,164 @@
+"""A registry comes to be: its place in the directory, its rows, its first project and administrator.
+
+Each step ensures and none merely does, so a provisioning that was cut is simply done again.
+"""
+
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, func, select
+
+from moorage.db import Database, Statement, Tx, insert
+from moorage.db.cell import entry
+from moorage.db.tables import registry
+from moorage.identity import users
+from moorage.identity.passwords import Passwords
+from moorage.oci.names import LIBRARY
+from moorage.registry import projects
+from moorage.registry.directory import COLUMNS, READY, Entry
+from moorage.registry.errors import NameTaken
+
+DAY = 86_400_000_000
+GIB = 1 << 30
+ADMINISTRATOR = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a plan grants: bytes stored (-1: as the disk has), requests at once (0: any), days of trash."""
+
+    name: str
+    limit_bytes: int
+    parallel: int
+    trash_days: int
+
+
+PLANS = {
+    plan.name: plan
+    for plan in (
+        Plan("LOCAL", -1, 0, 30),
+        Plan("S", 200 * GIB, 15, 7),
+        Plan("M", 600 * GIB, 45, 14),
+        Plan("L", 5 * 1024 * GIB, 90, 30),
+    )
+}
+
+_FIND = Statement(select(*COLUMNS).where(entry.c.name == bindparam("name"), entry.c.deleted_at.is_(None)))
+_ALL = Statement(select(*COLUMNS).where(entry.c.deleted_at.is_(None)).order_by(entry.c.id))
+_LAST_PORT = Statement(select(func.max(entry.c.port).label("port")))
+_ADD = Statement(
+    insert(entry).values(
+        uuid=bindparam("uuid"),
+        name=bindparam("name"),
+        plan=bindparam("plan"),
+        state=READY,
+        prefix=bindparam("prefix"),
+        port=bindparam("port"),
+        parallel=bindparam("parallel"),
+        limit_bytes=bindparam("limit_bytes"),
+        first=bindparam("first"),
+        created_at=bindparam("at"),
+    )
+)
+_ROW = Statement(select(registry.c.clock))
+_ADD_ROW = Statement(
+    insert(registry).values(
+        clock=bindparam("at"),
+        limit_bytes=bindparam("limit_bytes"),
+        lease=DAY,
+        trash_window=bindparam("trash"),
+        backup_window=bindparam("backup"),
+        creates_projects=bindparam("creates"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """A registry that is there; ``password`` is its administrator's, if one was made just now."""
+
+    entry: Entry
+    password: str | None
+
+
+async def listed(cell: Database) -> list[Entry]:
+    """List the registries of a cell in the order they came."""
+    return [Entry(*row) for row in await cell.all(_ALL)]
+
+
+async def place(cell: Database, name: str, plan: Plan, *, first_port: int) -> Entry:
+    """Give a name its place in the directory, if it has none yet: the first registry's is the plane's own port."""
+    known = await cell.one(_FIND, name=name)
+    if known is not None:
+        return Entry(*known)
+
+    async def work(tx: Tx) -> None:
+        others = await tx.all(_ALL)
+        last = (await tx.one(_LAST_PORT)).port
+        id_ = str(uuid.uuid4())
+        await tx.run(
+            _ADD,
+            uuid=id_,
+            name=name,
+            plan=plan.name,
+            prefix=id_,
+            port=(last or first_port) + 1 if others else None,
+            parallel=plan.parallel,
+            limit_bytes=plan.limit_bytes,
+            first=int(not others),
+            at=cell.now(),
+        )
+
+    await cell.change(work)
+    return Entry(*await cell.one(_FIND, name=name))
+
+
+async def ensure_content(
+    db: Database, passwords: Passwords, plan: Plan, *, creates_projects: bool, password: str | None = None
+) -> str | None:
+    """Make a registry's first rows: its own, project ``library`` and the administrator; give a password made for it.
+
+    *password* is the administrator's if given; else one is generated, the first time only.
+    """
+    if await db.one(_ROW) is None:
+        await db.write(
+            _ADD_ROW,
+            at=db.now(),
+            limit_bytes=plan.limit_bytes,
+            trash=plan.trash_days * DAY,
+            backup=plan.trash_days * DAY,
+            creates=int(creates_projects),
+        )
+    chosen = password or secrets.token_urlsafe(18)
+    if password:
+        users.check_password(password)
+    hashed = await passwords.hash(chosen)
+
+    async def work(tx: Tx) -> bool:
+        if await projects.find(tx, LIBRARY) is None:
+            await projects.create(tx, LIBRARY)
+        try:
+            await users.create(tx, name=ADMINISTRATOR, password=hashed, admin=True)
+        except users.UserExists:
+            return False
+        return True
+
+    return chosen if await db.change(work) else None
+
+
+async def create(
+    cell: Database,
+    name: str,
+    plan: Plan,
+    *,
+    first_port: int,
+    ensure_rows: Callable[[Entry], Awaitable[str | None]],
+) -> Provisioned:
+    """Make a registry of this name, or raise NameTaken if there is one."""
+    if await cell.one(_FIND, name=name) is not None:
+        message = f"there is a registry {name} already"
+        raise NameTaken(message, name=name)
+    made = await place(cell, name, plan, first_port=first_port)
+    return Provisioned(made, await ensure_rows(made))

@@ -1,0 +1,115 @@
+"""The registry plane, put together: from a host name to the open registry that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from moorage.api import token
+from moorage.api.distribution.endpoints import Distribution
+from moorage.api.front import nothing_here
+from moorage.cloud import provisioning
+from moorage.identity.access import Access
+from moorage.identity.passwords import Passwords
+from moorage.registry.directory import LOOPBACK, Directory, Entry
+from moorage.registry.opened import Limits, Registries, Registry
+from moorage.registry.pulls import Pulls
+from moorage.registry.uploads import Uploads
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from moorage.parts import Parts
+    from moorage.settings import Settings
+
+SECOND = 1_000_000
+FIRST = "first"
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 compared, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryApp:
+    """Everything that answers for one registry."""
+
+    distribution: Distribution
+    token: token.TokenService
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on by its path."""
+        path = scope["path"]
+        if path.startswith("/v2/") or path == "/v2":
+            await self.distribution(scope, receive, send)
+        elif path == token.PATH:
+            await self.token(scope, receive, send)
+        else:
+            await nothing_here(scope, receive, send)
+
+
+@dataclass(slots=True)
+class RegistryPlane:
+    """The registries of this cell, opened as they are asked for."""
+
+    directory: Directory
+    registries: Registries
+    _apps: dict[int, tuple[Registry, RegistryApp]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, set_: Settings, parts: Parts) -> RegistryPlane:
+        """Build it out of its parts."""
+        place = set_.listening
+        names = frozenset({place.host.lower()} - _EVERYWHERE - LOOPBACK)
+        directory = Directory(parts.cell, place.registry_port, names, place.host in _EVERYWHERE)
+        return cls(directory, Registries(opener(set_, parts), set_.keeping.open_registries))
+
+    async def find(self, host: str, port: int) -> ASGIApp:
+        """Give what answers for a host name on a port, or raise RegistryUnknown."""
+        entry = await self.directory.find(host, port)
+        registry = await self.registries.get(entry)
+        known = self._apps.get(entry.id)
+        if known is None or known[0] is not registry:
+            known = (registry, RegistryApp(Distribution(registry), token.TokenService(registry.access)))
+            self._apps[entry.id] = known
+        return known[1]
+
+
+def opener(set_: Settings, parts: Parts) -> Callable[[Entry], Awaitable[Registry]]:
+    """Give what opens a registry: its rows, its bytes, and who may do what with them."""
+    passwords = Passwords()
+    asked = set_.requests
+    limits = Limits(
+        manifest_size=asked.manifest_size,
+        tags_per_push=asked.tags_per_push,
+        page_size=asked.page_size_most,
+        upload_lifetime=int(set_.upkeep.upload_expiry * SECOND),
+    )
+
+    async def open_(entry: Entry) -> Registry:
+        db = await parts.open_database(entry)
+        store = parts.store.under(entry.prefix)
+        access = Access(db, entry.uuid, parts.master, passwords, token_life=int(set_.entering.token_lifetime))
+        uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
+        return Registry(entry, db, store, access, uploads, Pulls(db), limits)
+
+    return open_
+
+
+async def first_registry(set_: Settings, parts: Parts) -> str | None:
+    """Make the first registry, if there is none; give its administrator's password if it was made just now."""
+    plan = provisioning.PLANS["LOCAL"]
+    port = set_.listening.registry_port
+    entry = await provisioning.place(parts.cell, FIRST, plan, first_port=port)
+    return await ensure_rows(parts, entry, creates_projects=True, password=set_.keeping.password or None)
+
+
+async def ensure_rows(
+    parts: Parts, entry: Entry, *, creates_projects: bool = False, password: str | None = None
+) -> str | None:
+    """Make a registry's first rows, if they are not there; give the administrator's password if it was made now."""
+    db = await parts.open_database(entry)
+    try:
+        return await provisioning.ensure_content(
+            db, Passwords(), provisioning.PLANS[entry.plan], creates_projects=creates_projects, password=password
+        )
+    finally:
+        await db.close()

@@ -1,0 +1,125 @@
+"""The cell's directory, as the registry plane reads it: which registry a host name and port mean.
+
+The last known answer is kept, so pulls go on when the cell's database cannot be asked.
+"""
+
+import ipaddress
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from moorage.db import Database, Statement
+from moorage.db.cell import entry, host
+from moorage.errors import Problem, Unavailable
+
+READY = "READY"
+FRESH = 0.5
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+COLUMNS = (
+    entry.c.id,
+    entry.c.uuid,
+    entry.c.name,
+    entry.c.plan,
+    entry.c.state,
+    entry.c.generation,
+    entry.c.prefix,
+    entry.c.port,
+    entry.c.parallel,
+    entry.c.limit_bytes,
+    entry.c.first,
+)
+_ENTRIES = Statement(select(*COLUMNS).where(entry.c.deleted_at.is_(None)))
+_HOSTS = Statement(select(host.c.name, host.c.entry_id))
+
+
+class RegistryUnknown(Problem):
+    """No registry of this cell has that host name or port."""
+
+    code, status, summary = "MISDIRECTED", 421, "no registry has this host name here"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A registry of this cell; ``parallel`` is its plan's requests at once, 0 for no limit. Its fields are ``COLUMNS``."""
+
+    id: int
+    uuid: str
+    name: str
+    plan: str
+    state: str
+    generation: int
+    prefix: str
+    port: int | None
+    parallel: int
+    limit_bytes: int
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    entries: Mapping[int, Entry] = field(default_factory=dict)
+    ports: Mapping[int, Entry] = field(default_factory=dict)
+    hosts: Mapping[str, Entry] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Directory:
+    """Who is at home in this cell. *main_port* is the first registry's; *names* are further names of this machine."""
+
+    cell: Database
+    main_port: int
+    names: frozenset[str] = frozenset()
+    any_address: bool = False
+    clock: Callable[[], float] = time.monotonic
+    _seen: _Seen = field(default_factory=_Seen)
+    _asked: float = float("-inf")
+
+    async def find(self, authority: str, port: int) -> Entry:
+        """Give the registry that a Host header means on a local port, or raise RegistryUnknown."""
+        if self.clock() - self._asked > FRESH:
+            await self.refresh()
+        name = _host(authority)
+        found = self._seen.hosts.get(name)
+        if found is None and (name in LOOPBACK or name in self.names or (self.any_address and _is_address(name))):
+            found = self._seen.ports.get(port)
+        if found is None:
+            message = f"no registry is called {authority[:255]} here"
+            raise RegistryUnknown(message, host=authority[:255])
+        return found
+
+    async def refresh(self) -> None:
+        """Read the directory again; if its database is away, go on with what is known."""
+        self._asked = self.clock()
+        try:
+            rows = await self.cell.all(_ENTRIES)
+            hosts = await self.cell.all(_HOSTS)
+        except Unavailable:
+            if not self._seen.entries:
+                raise
+            return
+        entries = {row.id: Entry(*row) for row in rows}
+        ports = {one.port or self.main_port: one for one in entries.values()}
+        named = {row.name: entries[row.entry_id] for row in hosts if row.entry_id in entries}
+        self._seen = _Seen(entries, ports, named)
+
+    def all(self) -> list[Entry]:
+        """List the registries last seen."""
+        return list(self._seen.entries.values())
+
+
+def _host(authority: str) -> str:
+    """Take the port off a Host header."""
+    if authority.startswith("["):
+        return authority.partition("]")[0] + "]"
+    return authority.partition(":")[0]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,44 @@
+"""How often and when manifests are pulled: gathered in memory and written in batches, never on the pull's path."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import bindparam, update
+
+from moorage.db import Database, Statement, Tx, insert
+from moorage.db.tables import pull_stat
+
+_MORE = Statement(
+    update(pull_stat)
+    .where(pull_stat.c.manifest_id == bindparam("manifest"))
+    .values(pulls=pull_stat.c.pulls + bindparam("more"), last_at=bindparam("last"))
+)
+_FIRST = Statement(
+    insert(pull_stat).values(manifest_id=bindparam("manifest"), pulls=bindparam("more"), last_at=bindparam("last"))
+)
+
+
+@dataclass(slots=True)
+class Pulls:
+    """The pulls of one registry that this process has not written down yet."""
+
+    db: Database
+    _seen: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def count(self, manifest_id: int) -> None:
+        """Note one pull."""
+        seen = self._seen.get(manifest_id)
+        self._seen[manifest_id] = ((seen[0] if seen else 0) + 1, self.db.now())
+
+    async def flush(self) -> int:
+        """Write down what was noted; give how many manifests it was of."""
+        if not self._seen:
+            return 0
+        taken, self._seen = self._seen, {}
+
+        async def work(tx: Tx) -> None:
+            for manifest, (more, last) in sorted(taken.items()):
+                if not await tx.run(_MORE, manifest=manifest, more=more, last=last):
+                    await tx.run(_FIRST, manifest=manifest, more=more, last=last)
+
+        await self.db.change(work)
+        return len(taken)
