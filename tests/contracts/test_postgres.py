@@ -25,7 +25,9 @@ from tests.servers.postgres import PostgresServer, running_postgres
 
 ids = itertools.count(1_000_000)
 
-START = Statement(insert(t.registry).values(clock=0, limit_bytes=-1, lease=1, trash_window=1, backup_window=1))
+START = Statement(
+    insert(t.registry).values(clock=0, limit_bytes=-1, lease=1, trash_window=1, backup_window=1)
+)
 ADD = Statement(insert(t.label).values(name=bindparam("name"), created_at=bindparam("at")))
 NAMES = Statement(select(t.label.c.name).order_by(t.label.c.name))
 REGISTRY_ROW = Statement(select(t.registry.c.clock, t.registry.c.used))
@@ -74,7 +76,8 @@ async def test_it_heals_by_itself_when_the_server_comes_back() -> None:
         versions = {db.access_version() for _ in range(3)}
         await asyncio.to_thread(server.start)
 
-        assert read.value.retry_after and changed.value.retry_after
+        assert read.value.retry_after
+        assert changed.value.retry_after
         assert len(versions) == 3
         assert await names(db) == ["before"]
         await db.change(adding("after"))
@@ -89,7 +92,9 @@ async def test_connections_that_died_unseen_cost_no_read(
 ) -> None:
     await asyncio.gather(*(names(db) for _ in range(8)))
     with psycopg.connect(postgres_server.url(), autocommit=True) as admin:
-        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'moorage'")
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'moorage'"
+        )
 
     answers = await asyncio.gather(*(names(db) for _ in range(8)))
 
@@ -103,7 +108,9 @@ async def test_a_turn_held_too_long_elsewhere_is_told_as_unavailable(
                         "BEGIN; SET LOCAL lock_timeout = '200ms';"))  # fmt: skip
     with psycopg.connect(postgres_url) as other:
         other.execute(f"SELECT pg_advisory_xact_lock({(0x4D6F6F72 << 32) + (db.registry_id or 0)})")
-        outcomes = await asyncio.gather(db.change(adding("a")), db.change(adding("b")), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            db.change(adding("a")), db.change(adding("b")), return_exceptions=True
+        )
         other.rollback()
 
     assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
@@ -165,10 +172,10 @@ async def test_a_schema_that_moves_under_a_statement_is_met_in_reads_and_in_turn
         await other.execute("ALTER TABLE registry ALTER COLUMN used TYPE NUMERIC")
         changed = await db.change(work)
         await other.execute("ALTER TABLE registry ALTER COLUMN used TYPE BIGINT")
-        read = await db.one(REGISTRY_ROW)
+        read: Any = await db.one(REGISTRY_ROW)
         await other.close()
 
-    assert (changed.used, read.used) == (7, 7)  # type: ignore[union-attr]
+    assert (changed.used, read.used) == (7, 7)
     await postgres.close()
 
 
@@ -186,7 +193,7 @@ async def test_a_change_that_takes_too_long_frees_its_turn(
     waiting = asyncio.ensure_future(slow.bound(db.registry_id or 0).change(work))
     await entered.wait()
     started = time.monotonic()
-    outcomes = []
+    outcomes: list[Any] = []
     while not outcomes or isinstance(outcomes[-1], Unavailable):
         outcomes += await asyncio.gather(db.change(adding("next")), return_exceptions=True)
     stuck.set()
@@ -198,7 +205,9 @@ async def test_a_change_that_takes_too_long_frees_its_turn(
     await slow.close()
 
 
-async def test_who_is_told_to_create_makes_the_schema_and_who_is_not_says_how(postgres_server: PostgresServer) -> None:
+async def test_who_is_told_to_create_makes_the_schema_and_who_is_not_says_how(
+    postgres_server: PostgresServer,
+) -> None:
     url = await asyncio.to_thread(postgres_server.database)
 
     with pytest.raises(Unavailable, match="moorage migrate"):

@@ -3,6 +3,8 @@
 Run as a program this file is one of those processes.
 """
 
+# ruff: noqa: T201 - the processes talk to the test through their output.
+
 from __future__ import annotations
 
 import asyncio
@@ -32,7 +34,9 @@ ROOT = Path(__file__).parents[2]
 REGISTRY = 1
 MIB = 1 << 20
 
-START = Statement(insert(t.registry).values(clock=0, limit_bytes=-1, lease=1, trash_window=1, backup_window=1))
+START = Statement(
+    insert(t.registry).values(clock=0, limit_bytes=-1, lease=1, trash_window=1, backup_window=1)
+)
 SAY = Statement(
     insert(t.event).values(
         uuid=bindparam("uuid"),
@@ -96,7 +100,8 @@ async def test_no_acknowledged_change_is_lost_when_writers_are_killed(db: Sqlite
             victim = await process(db.path, "write", f"{worker}.{life}")
             assert victim.stdout
             for _ in range(random.randint(5, 200)):
-                acknowledged.append((await victim.stdout.readline()).decode().strip())
+                line = await victim.stdout.readline()
+                acknowledged.extend([line.decode().strip()])
             victim.kill()
             acknowledged.extend(line.strip() for line in (await victim.stdout.read()).decode().splitlines(keepends=True)
                                 if line.endswith("\n"))  # fmt: skip
@@ -179,7 +184,9 @@ async def test_a_database_that_is_forgotten_is_closed(tmp_path: Path) -> None:
 async def test_a_reader_never_checkpoints_nor_writes(db: SqliteDatabase) -> None:
     reader = files.connect(db.path, reads=True)
 
-    settings = {name: reader.execute(f"PRAGMA {name}").fetchone()[0] for name in ("wal_autocheckpoint", "query_only")}
+    settings = {
+        name: reader.execute(f"PRAGMA {name}").fetchone()[0] for name in ("wal_autocheckpoint", "query_only")
+    }
 
     assert settings == {"wal_autocheckpoint": 0, "query_only": 1}
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
@@ -264,7 +271,9 @@ async def test_a_change_that_awaits_anything_else_is_refused_and_rolled_back(db:
     assert await db.all(SAID) == []
 
 
-async def test_an_idle_writer_lets_go_and_comes_back(db: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_writer_lets_go_and_comes_back(
+    db: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writer, "IDLE", 0.01)
     await db.change(saying("a"))
     thread = db._writer._thread
@@ -325,7 +334,9 @@ async def _write(path: Path, name: str) -> None:
     async def submit(one: int) -> None:
         i = 0
         while True:
-            sys.stdout.write(await db.change(saying(f"{name}.{one}.{i}", "x" * random.randint(0, 20_000))) + "\n")
+            sys.stdout.write(
+                await db.change(saying(f"{name}.{one}.{i}", "x" * random.randint(0, 20_000))) + "\n"
+            )
             sys.stdout.flush()
             i += 1
 
@@ -356,7 +367,9 @@ async def _fill(path: Path, _: str) -> None:
         await db.change(saying("alone", "x" * MIB))
     except Unavailable:
         print("Unavailable")
-    outcomes = await asyncio.gather(*(db.change(saying(f"{i}", "x" * MIB)) for i in range(5)), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(db.change(saying(f"{i}", "x" * MIB)) for i in range(5)), return_exceptions=True
+    )
     print("Unavailable" if all(isinstance(outcome, Unavailable) for outcome in outcomes) else outcomes)
     print(len(await db.all(SAID)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

@@ -55,7 +55,9 @@ class PostgresServer:
             "-h", "127.0.0.1", "-p", str(self.port), *(word for option in options for word in ("-c", option)),
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_as_postgres())
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, **_as_postgres()
+            )
         end = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -70,7 +72,9 @@ class PostgresServer:
     def kill(self) -> None:
         """End every process of it at once, as a power cut would."""
         if self.process is not None:
-            for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            for child in (
+                Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            ):
                 os.kill(int(child), signal.SIGKILL)
             self.process.kill()
             self.process.wait()
