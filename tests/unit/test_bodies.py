@@ -100,12 +100,8 @@ async def test_an_empty_body_has_no_pieces():
     assert given.length == 0
 
 
-@pytest.mark.parametrize(
-    ("end", "error"), [("cut", Disconnected), (RequestTimeout(), RequestTimeout)]
-)
-async def test_a_cut_body_hands_on_what_came_and_then_says_so(
-    end: str | Exception, error: type[Exception]
-):
+@pytest.mark.parametrize(("end", "error"), [("cut", Disconnected), (RequestTimeout(), RequestTimeout)])
+async def test_a_cut_body_hands_on_what_came_and_then_says_so(end: str | Exception, error: type[Exception]):
     pieces = []
 
     with pytest.raises(error):

@@ -1,0 +1,104 @@
+"""A server that is told to end, with requests under way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moorage.api.http import responses
+from moorage.api.http.limits import Limits
+from tests.functional.http_world import BIG, MIB, Site, Start, descriptors, push
+
+# Ending
+
+
+async def test_an_upload_in_flight_finishes_within_the_grace(site: Site):
+    client, idle = await site.connect(), await site.connect()
+    await client.send(push(len(BIG)) + BIG[:MIB])
+    await site.app.until_kept(MIB)
+    stopping = asyncio.create_task(site.stop())
+    assert await idle.closed() == b""
+    with pytest.raises(ConnectionError):
+        await site.connect()
+    await client.send(BIG[MIB:])
+
+    status, headers, _ = await client.answer()
+
+    assert (status, headers[b"connection"]) == (201, b"close")
+    await stopping
+    assert bytes(site.app.kept) == BIG
+    await client.close()
+    await idle.close()
+
+
+async def test_an_upload_that_never_ends_is_cut_at_the_grace(start_site: Start):
+    before = descriptors()
+    site = await start_site(Limits(), grace=0.2)
+    client = await site.connect()
+    await client.send(push(len(BIG)) + BIG[:MIB])
+    await site.app.until_kept(MIB)
+
+    await site.stop()
+
+    assert site.app.ended == ["CancelledError"]
+    assert await client.closed() == b""
+    await client.close()
+    assert site.connections == []
+    assert descriptors() == before
+
+
+def test_a_process_told_to_end_answers_what_it_has_and_exits_cleanly(
+    tmp_path: Path,
+):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    ours = str(Path(responses.__file__).parents[3])
+    environment = {**os.environ, "PYTHONPATH": ours}
+    process = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, env=environment, text=True)
+    assert process.stdout is not None
+    with (
+        process,
+        socket.create_connection(("127.0.0.1", int(process.stdout.readline()))) as client,
+    ):
+        client.sendall(push(4) + b"in")
+        assert process.stdout.readline() == "asked\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "told\n"
+        client.sendall(b"to")
+        answer = client.recv(4096)
+
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert process.wait(10) == 0
+
+
+PROGRAM = """
+import asyncio, signal, socket
+from moorage.api.http import responses, server
+from moorage.api.http.bodies import Body
+
+async def app(scope, receive, send):
+    print("asked", flush=True)
+    await responses.send_bytes(scope, send, await Body(scope, receive).read(10))
+
+def told(*_):
+    stop.set()
+    print("told", flush=True)
+
+async def main():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told)
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    await server.serve(
+        app, [listening], grace=5, stop=stop, on_ready=lambda: print(port, flush=True)
+    )
+
+stop = asyncio.Event()
+server.run(main())
+"""

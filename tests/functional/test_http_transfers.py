@@ -1,0 +1,345 @@
+"""Long bodies past the parser, over raw sockets: whole, cut, stalled and slow."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import threading
+
+import pytest
+
+from moorage.api.http.bodies import RECEIVE
+from moorage.api.http.cycle import Cycle
+from moorage.api.http.limits import Limits
+from tests.functional.http_world import (
+    BIG,
+    CHUNKED,
+    GET,
+    MIB,
+    Client,
+    Site,
+    Start,
+    descriptors,
+    eventually,
+    push,
+)
+
+# Uploads
+
+
+async def test_a_long_upload_is_read_past_the_parser_and_the_connection_goes_on(site: Site, wire: Client):
+    await wire.send(push(len(BIG)) + BIG + GET)
+
+    pushed, then = await wire.answer(), await wire.answer()
+
+    assert (pushed[0], pushed[2], then[2]) == (201, b"%d" % len(BIG), b"hello")
+    assert hashlib.sha256(site.app.kept).digest() == hashlib.sha256(BIG).digest()
+    assert RECEIVE in site.app.extensions[0]
+    assert RECEIVE not in site.app.extensions[1]
+    assert threading.get_ident() not in site.app.threads
+
+
+async def test_two_long_uploads_share_a_connection(site: Site, wire: Client):
+    await wire.send((push(len(BIG)) + BIG) * 2)
+
+    statuses = [(await wire.answer())[0] for _ in range(2)]
+
+    assert statuses == [201, 201]
+    assert bytes(site.app.kept) == BIG * 2
+
+
+async def test_a_long_upload_behind_another_request_takes_the_plain_way(site: Site, wire: Client):
+    await wire.send(GET + push(len(BIG)) + BIG + GET)
+
+    bodies = [(await wire.answer())[2] for _ in range(3)]
+
+    assert bodies == [b"hello", b"%d" % len(BIG), b"hello"]
+    assert bytes(site.app.kept) == BIG
+    assert RECEIVE not in site.app.extensions[1]
+
+
+@pytest.mark.parametrize("size", [10_000, 50_000, 2 * MIB])
+async def test_an_upload_in_chunks_arrives_whole_and_the_connection_goes_on(
+    site: Site, wire: Client, chunked: bytes, size: int
+):
+    pieces = [BIG[at : at + size] for at in range(0, len(BIG), size)]
+    chunks = b"".join(b"%x;e=1\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    await wire.send(chunked + chunks + b"0\r\nX: y\r\n\r\n" + GET)
+
+    pushed, then = await wire.answer(), await wire.answer()
+
+    assert (pushed[2], then[2]) == (b"%d" % len(BIG), b"hello")
+    assert bytes(site.app.kept) == BIG
+    assert (RECEIVE in site.app.extensions[0]) == (chunked[:1] == b"P")
+
+
+async def test_chunks_that_come_byte_by_byte_are_put_together(site: Site, wire: Client, chunked: bytes):
+    for byte in chunked + b"5\r\nhello\r\n3;x\r\n yo\r\n0\r\n\r\n":
+        await wire.send(bytes([byte]))
+        await asyncio.sleep(0)
+
+    status, _, _ = await wire.answer()
+
+    assert status == 201
+    assert bytes(site.app.kept) == b"hello yo"
+
+
+async def test_a_body_in_chunks_that_is_read_in_the_plain_way_is_the_same(site: Site, wire: Client):
+    head = CHUNKED["past the parser"].replace(b"/push", b"/read")
+    await wire.send(head + b"5\r\nhel")
+    await wire.send(b"lo\r\n0\r\n\r\n" + GET)
+
+    read, then = await wire.answer(), await wire.answer()
+
+    assert (read[2], then[2]) == (b"hello", b"hello")
+    assert RECEIVE in site.app.extensions[0]
+
+
+async def test_a_body_in_chunks_that_nobody_reads_closes_the_connection(wire: Client):
+    head = CHUNKED["past the parser"].replace(b"/push", b"/refuse")
+    await wire.send(head + b"5\r\nhel")
+
+    status, headers, _ = await wire.answer()
+
+    assert (status, headers[b"connection"]) == (401, b"close")
+
+
+async def test_a_small_body_is_not_sent_to_a_thread(site: Site, wire: Client):
+    await wire.send(push(5) + b"small")
+
+    status, _, _ = await wire.answer()
+
+    assert status == 201
+    assert site.app.threads == {threading.get_ident()}
+
+
+async def test_a_client_that_expects_100_continue_gets_it_before_it_sends(site: Site, wire: Client):
+    await wire.send(push(len(BIG), more=b"Expect: 100-continue\r\n"))
+    interim = await wire.reader.readuntil(b"\r\n\r\n")
+    await wire.send(BIG + GET)
+
+    pushed, then = await wire.answer(), await wire.answer()
+
+    assert interim == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert (pushed[0], then[0]) == (201, 200)
+
+
+async def test_a_refusal_instead_of_100_continue_closes_the_connection(wire: Client):
+    await wire.send(push(5, path=b"/refuse", more=b"Expect: 100-continue\r\n"))
+
+    status, headers, _ = await wire.answer()
+
+    assert (status, headers[b"connection"]) == (401, b"close")
+    assert await wire.closed() == b""
+
+
+async def test_a_short_body_that_was_refused_unread_is_dropped(wire: Client):
+    await wire.send(push(1000, path=b"/refuse") + b"x" * 400)
+    refused, _, _ = await wire.answer()
+    await wire.send(b"x" * 600 + GET)
+
+    status, _, _ = await wire.answer()
+
+    assert (refused, status) == (401, 200)
+
+
+async def test_a_client_that_goes_on_sending_a_long_refused_body_gets_the_answer(
+    wire: Client,
+):
+    await wire.send(push(100 * MIB, path=b"/refuse"))
+    await wire.send(b"x" * (8 * MIB))
+
+    status, headers, body = await wire.answer()
+
+    assert (status, headers[b"connection"], body) == (401, b"close", b"no")
+
+
+async def test_a_consumer_that_fails_is_answered_for_and_the_connection_closed(
+    wire: Client,
+):
+    await wire.send(push(len(BIG), path=b"/limited") + BIG[: 2 * MIB])
+
+    status, headers, _ = await wire.answer()
+
+    assert (status, headers[b"connection"]) == (507, b"close")
+
+
+# Uploads that end too early
+
+
+@pytest.mark.parametrize(
+    "head", [push(len(BIG)), *[head + b"%x\r\n" % len(BIG) for head in CHUNKED.values()]]
+)
+async def test_a_cut_upload_keeps_what_came(site: Site, head: bytes):
+    client = await site.connect()
+    await client.send(head + BIG[: 2 * MIB])
+    await client.close()
+
+    ended = await site.app.until(1)
+
+    assert ended == ["Disconnected"]
+    assert bytes(site.app.kept) == BIG[: 2 * MIB]
+
+
+@pytest.mark.parametrize("size", [len(BIG), 1000])
+@pytest.mark.parametrize("way", ["length", *CHUNKED])
+async def test_a_stalled_upload_keeps_what_came_and_is_answered_408(quick: Site, size: int, way: str):
+    before = descriptors()
+    client = await quick.connect()
+    head = push(size) if way == "length" else CHUNKED[way] + b"%x\r\n" % size
+    await client.send(head + BIG[: size // 2])
+
+    status, headers, body = await client.answer()
+
+    assert (status, headers[b"connection"]) == (408, b"close")
+    assert b"at least" in body
+    assert bytes(quick.app.kept) == BIG[: size // 2]
+    await client.close()
+    await quick.until_closed()
+    assert descriptors() == before
+
+
+async def test_a_slow_upload_that_moves_passes(quick: Site):
+    client = await quick.connect()
+    size = 300 * 1024
+    await client.send(push(size) + BIG[: size - 8])
+    for at in range(size - 8, size):
+        await asyncio.sleep(0.1)
+        await client.send(BIG[at : at + 1])
+
+    status, _, _ = await client.answer()
+
+    assert status == 201
+    assert bytes(quick.app.kept) == BIG[:size]
+    await client.close()
+
+
+async def test_stalled_uploads_hold_no_buffers(start_site: Start):
+    site = await start_site(Limits())
+    clients = [await site.connect() for _ in range(100)]
+    for client in clients:
+        await client.send(push(100 * MIB) + BIG[:MIB])
+    await site.app.until_kept(100 * MIB)
+
+    buffers = site.connections[0].buffers
+    await eventually(lambda: buffers.given == 0)
+
+    assert threading.active_count() < 50
+    for client in clients:
+        client.cut()
+    assert await site.app.until(100) == ["Disconnected"] * 100
+
+
+async def test_an_upload_that_is_cut_lets_go_of_its_descriptors(site: Site):
+    before = descriptors()
+    for _ in range(10):
+        client = await site.connect()
+        await client.send(push(100 * MIB) + BIG[:MIB])
+        client.cut()
+    await site.app.until(10)
+    await site.until_closed()
+
+    assert descriptors() == before
+
+
+# Downloads
+
+
+async def test_a_file_is_sent_whole_and_the_connection_goes_on(wire: Client):
+    await wire.send(b"GET /pull HTTP/1.1\r\nHost: h\r\n\r\n" + GET)
+
+    pulled, then = await wire.answer(), await wire.answer()
+
+    assert hashlib.sha256(pulled[2]).digest() == hashlib.sha256(BIG).digest()
+    assert then[2] == b"hello"
+
+
+async def test_head_of_a_file_has_its_length_and_no_bytes(wire: Client):
+    await wire.send(b"HEAD /pull HTTP/1.1\r\nHost: h\r\n\r\n" + GET)
+
+    status, headers, _ = await wire.answer(body=False)
+    _, _, then = await wire.answer()
+
+    assert (status, headers[b"content-length"], then) == (
+        200,
+        b"%d" % len(BIG),
+        b"hello",
+    )
+
+
+def enlarge(site: Site) -> None:
+    os.truncate(site.app.file, 256 * MIB)
+
+
+@pytest.mark.parametrize("path", [b"/pull", b"/stream"])
+async def test_a_stalled_download_is_cut_and_leaves_no_descriptor(quick: Site, path: bytes):
+    enlarge(quick)
+    before = descriptors()
+    client = await quick.connect()
+    client.stop_reading()
+    await client.send(b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n" % path)
+
+    ended = await quick.app.until(1)
+
+    assert ended == ["Disconnected"]
+    await quick.until_closed()
+    client.cut()
+    await asyncio.sleep(0)
+    assert descriptors() <= before + 1
+
+
+async def test_stalled_downloads_cost_nothing_and_let_others_pass(site: Site):
+    enlarge(site)
+    clients = [await site.connect() for _ in range(200)]
+    for client in clients:
+        client.stop_reading()
+        await client.send(b"GET /pull HTTP/1.1\r\nHost: h\r\n\r\n")
+    other = await site.connect()
+    for _ in range(50):
+        await other.send(GET)
+        await other.answer()
+
+    running = [connection.running for connection in site.connections]
+    stalled = [cycle for cycle in running if isinstance(cycle, Cycle) and cycle.waiting_for]
+    moved = [cycle.proto.moved for cycle in stalled]
+    for _ in range(50):
+        await other.send(GET)
+        await other.answer()
+
+    assert len(stalled) == 200
+    assert [cycle.proto.moved for cycle in stalled] == moved
+    assert threading.active_count() < 50
+    for client in [other, *clients]:
+        client.cut()
+    ended = await site.app.until(300)
+    assert ended.count("Disconnected") == 200
+
+
+async def test_a_download_that_is_cut_ends_its_request(site: Site):
+    enlarge(site)
+    before = descriptors()
+    client = await site.connect()
+    await client.send(b"GET /pull HTTP/1.1\r\nHost: h\r\n\r\n")
+    await client.reader.readexactly(MIB)
+    client.cut()
+
+    ended = await site.app.until(1)
+
+    assert ended == ["Disconnected"]
+    await site.until_closed()
+    assert descriptors() == before
+
+
+async def test_a_slow_download_that_moves_passes(quick: Site):
+    os.truncate(quick.app.file, 24 * MIB)
+    client = await quick.connect()
+    await client.send(b"GET /pull HTTP/1.1\r\nHost: h\r\n\r\n")
+    for _ in range(24):
+        await asyncio.sleep(0.05)
+        await client.reader.readexactly(MIB - 10)
+
+    await client.reader.read(1)
+
+    assert await quick.app.until(1) == ["answered"]
+    client.cut()
