@@ -18,16 +18,14 @@ from moorage.storage import (
     Hasher,
     Key,
     Missing,
-    Stored,
     StateRefused,
+    Stored,
     WrongOffset,
     new_key,
     open_store,
 )
 from moorage.storage.memory import BytesSource, MemoryStore
-from tests.servers.seaweedfs import SeaweedFS, seaweedfs
-
-__all__ = ["seaweedfs"]
+from tests.servers.seaweedfs import SeaweedFS
 
 MIB = 1024 * 1024
 PLENTY = 1 << 40
@@ -262,9 +260,7 @@ async def test_of_writers_at_one_key_exactly_one_wins(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 700_000, 9 * MIB + 1])
-async def test_a_cut_upload_leaves_what_the_hasher_has_counted(
-    store: BlobStore, cut: int
-) -> None:
+async def test_a_cut_upload_leaves_what_the_hasher_has_counted(store: BlobStore, cut: int) -> None:
     data = os.urandom(20 * MIB)
     key, hasher = new_key(), Hasher()
 
@@ -325,9 +321,7 @@ async def test_the_list_names_everything_with_its_size_and_time(store: BlobStore
 
     found = await listed(store)
 
-    assert {key: stored.size for key, stored in found.items()} == dict(
-        zip(keys, range(5), strict=True)
-    )
+    assert {key: stored.size for key, stored in found.items()} == dict(zip(keys, range(5), strict=True))
     assert all(stored.modified_us > 1_600_000_000_000_000 for stored in found.values())
 
 

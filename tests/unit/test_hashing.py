@@ -132,7 +132,12 @@ def test_other_threads_run_while_a_piece_is_hashed() -> None:
     hasher = Hasher()
     piece = bytes(256 * 1024 * 1024)
     started = threading.Event()
-    thread = threading.Thread(target=lambda: (started.set(), hasher.update(piece)))
+
+    def work() -> None:
+        started.set()
+        hasher.update(piece)
+
+    thread = threading.Thread(target=work)
     thread.start()
     started.wait()
     turns = 0

@@ -79,13 +79,13 @@ class Leftovers:
             headers["x-amz-security-token"] = self.session_token
         names = ";".join(sorted(headers))
         lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        request = "\n".join((method, target, query, lines, names, EMPTY))
+        request = f"{method}\n{target}\n{query}\n{lines}\n{names}\n{EMPTY}"
         scope = f"{now[:8]}/{self.region}/s3/aws4_request"
         digest = hashlib.sha256(request.encode()).hexdigest()
         key = f"AWS4{self.secret_key}".encode()
         for word in scope.split("/"):
             key = hmac.digest(key, word.encode(), "sha256")
-        to_sign = "\n".join(("AWS4-HMAC-SHA256", now, scope, digest))
+        to_sign = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}"
         signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
         headers["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={self.access_key}/{scope}, "

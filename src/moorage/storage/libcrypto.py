@@ -122,6 +122,7 @@ def _answers_right(found: Functions, algorithm: str) -> bool:
     state = found.state()
     found.init(ctypes.byref(state))
     found.feed(state, b"moor" * 50)
-    return state.used == 200 % len(state.tail) and found.finish(state) == hashlib.new(
-        algorithm, b"moor" * 50
-    ).digest()
+    return (
+        state.used == 200 % len(state.tail)
+        and found.finish(state) == hashlib.new(algorithm, b"moor" * 50).digest()
+    )

@@ -82,16 +82,12 @@ class MemoryStore:
 
     appends = True
 
-    def __init__(
-        self, kept: dict[str, dict[str, Bytes]] | None = None, *, prefix: str = ""
-    ) -> None:
+    def __init__(self, kept: dict[str, dict[str, Bytes]] | None = None, *, prefix: str = "") -> None:
         self._prefix = prefix
         self._prefixes: dict[str, dict[str, Bytes]] = {} if kept is None else kept
         self._kept = self._prefixes.setdefault(prefix, {})
 
-    async def write(
-        self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int
-    ) -> int:
+    async def write(self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int) -> int:
         """Append to a bytearray."""
         kept = self._begin(key, offset)
 

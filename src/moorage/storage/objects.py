@@ -74,18 +74,14 @@ class ObjectStore:
         """Refuse to: objects are written once."""
         return False
 
-    async def write(
-        self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int
-    ) -> int:
+    async def write(self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int) -> int:
         """Send an object in parts, unless it fits in one, and nothing of it if it is cut."""
         checked_key(key)
         if offset:
             raise WrongOffset(key, offset, await self.size(key))
         before = hasher.state() if hasher else b""
         bucket = self.bucket
-        intake = Intake(
-            source, hasher, limit=limit, threads=bucket.threads, sending=bucket.sending
-        )
+        intake = Intake(source, hasher, limit=limit, threads=bucket.threads, sending=bucket.sending)
         try:
             with _problems(key):
                 await self._send(key, intake)

@@ -43,9 +43,7 @@ def open_store(
     raise StoreAddressInvalid(message)
 
 
-def _open_objects(
-    parts: SplitResult, environment: Mapping[str, str], threads: Threads | None
-) -> "BlobStore":
+def _open_objects(parts: SplitResult, environment: Mapping[str, str], threads: Threads | None) -> "BlobStore":
     # Imported here, since a machine with a POSIX store should not pay for the client's memory.
     from moorage.storage.leftovers import Leftovers  # noqa: PLC0415
     from moorage.storage.objects import Bucket, ObjectStore  # noqa: PLC0415

@@ -37,9 +37,7 @@ FOLDER_NAME = 2
 class Writer:
     """One open file that is being appended to, by one thread at a time."""
 
-    def __init__(
-        self, disk: Disk, descriptor: int, offset: int, hasher: Hasher | None, limit: int
-    ) -> None:
+    def __init__(self, disk: Disk, descriptor: int, offset: int, hasher: Hasher | None, limit: int) -> None:
         self._disk = disk
         self._descriptor = descriptor
         self._hasher = hasher
@@ -108,9 +106,7 @@ class PosixStore:
         self._disk = disk or Disk()
         self._durable_folders: set[Path] = set()
 
-    async def write(
-        self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int
-    ) -> int:
+    async def write(self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int) -> int:
         """Append to the file, hashing each piece in the same pass."""
         descriptor = await self._threads.run(self._begin, key, offset)
         writer = Writer(self._disk, descriptor, offset, hasher, limit)
@@ -127,7 +123,7 @@ class PosixStore:
     async def size(self, key: Key) -> int | None:
         """Ask the file system, on the loop: it answers from memory in microseconds."""
         try:
-            return os.stat(self._path(key), follow_symlinks=False).st_size
+            return self._path(key).lstat().st_size
         except FileNotFoundError:
             return None
 
@@ -161,6 +157,7 @@ class PosixStore:
 
     async def room(self) -> int | None:
         """Count what the file system leaves to such as us."""
+        await self._threads.run(self._disk.make_folder, self._root)
         free = await self._threads.run(os.statvfs, self._root)
         return free.f_bavail * free.f_frsize
 

@@ -99,9 +99,7 @@ class BlobStore(Protocol):
         """Tell whether write() can continue a key; if not, each write needs a fresh one."""
         ...
 
-    async def write(
-        self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int
-    ) -> int:
+    async def write(self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int) -> int:
         """Stream *source* under *key* from *offset* on, and give how many bytes came.
 
         *offset* must be what is stored there, else WrongOffset; so of two writers at once one
