@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from moorage.api.health import Health
     from moorage.api.http.limits import Limits
     from moorage.parts import Parts, Place
+    from moorage.planes import RegistryPlane
     from moorage.serving import Site
     from moorage.web.console import Console
 
@@ -86,11 +87,17 @@ class Moorage:
         leash = _leash(inherited)
         sockets = _sockets(set_, role, inherited)
         set_ = _as_opened(set_, sockets)
-        build = _registry_sites if role == "registry" else _console_sites
+        grace = set_.listening.shutdown_grace
 
         async def main() -> None:
             async with _opened(set_) as parts:
-                await serve(build(set_, parts, sockets), leash, set_.listening.shutdown_grace)
+                if role == "console":
+                    await serve(_console_sites(set_, parts, sockets), leash, grace)
+                else:
+                    plane = _plane(set_, parts)
+                    beside = [plane.open_ports(leash)] if leash else []
+                    await serve(_registry_sites(set_, parts, sockets, plane), leash, grace, beside)
+                    await plane.registries.close()
 
         return _run(main())
 
@@ -120,6 +127,34 @@ class Moorage:
         with _told():
             parts.upgrade(place, contract=contract)
         return 0
+
+    def create_registry(self, name: str, plan: str) -> int:
+        """Make a further registry."""
+        from moorage import planes
+
+        set_ = _start()
+
+        async def main() -> None:
+            async with _opened(set_) as parts:
+                made = await planes.create_registry(set_, parts, name, plan)
+                address = f"{_name(set_.listening.host)}:{made.entry.port or set_.listening.registry_port}"
+                say(f"Registry   {name}\nAddress    {address}\nUser       admin\nPassword   {made.password}\n")
+
+        return _run(main())
+
+    def list_registries(self) -> int:
+        """List the registries."""
+        set_ = _start()
+
+        async def main() -> None:
+            from moorage.cloud import provisioning
+
+            async with _opened(set_) as parts:
+                for one in await provisioning.listed(parts.cell):
+                    address = f"{_name(set_.listening.host)}:{one.port or set_.listening.registry_port}"
+                    say(f"{one.name}\t{one.plan}\t{one.state}\t{address}\t{one.uuid}\n")
+
+        return _run(main())
 
     def settings(self, *, markdown: bool) -> int:
         """Write what can be set."""
@@ -258,11 +293,15 @@ def _leash(inherited: Inherited) -> Leash | None:
     return None if inherited.leash is None else Leash.take(inherited.leash)
 
 
-def _registry_sites(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
-    from moorage.api.plane import Plane
+def _plane(set_: Settings, parts: Parts) -> RegistryPlane:
     from moorage.planes import RegistryPlane
 
-    plane = RegistryPlane.of(set_, parts)
+    return RegistryPlane.of(set_, parts)
+
+
+def _registry_sites(set_: Settings, parts: Parts, sockets: Sockets, plane: RegistryPlane) -> list[Site]:
+    from moorage.api.plane import Plane
+
     return [_site(set_, "registry", Plane(_pages(_health(set_, parts)), plane.find), sockets)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,11 +12,13 @@ from moorage.api import token
 from moorage.api.distribution.endpoints import Distribution
 from moorage.api.front import nothing_here
 from moorage.cloud import provisioning
+from moorage.errors import Unavailable
 from moorage.identity.access import Access
 from moorage.identity.passwords import Passwords
 from moorage.registry.directory import LOOPBACK, Directory, Entry
 from moorage.registry.opened import Limits, Registries, Registry
 from moorage.registry.pulls import Pulls
+from moorage.registry.slots import Slots
 from moorage.registry.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
     from moorage.parts import Parts
     from moorage.settings import Settings
+    from moorage.supervisor import Leash
 
 SECOND = 1_000_000
 FIRST = "first"
@@ -52,6 +57,7 @@ class RegistryPlane:
 
     directory: Directory
     registries: Registries
+    workers: int
     _apps: dict[int, tuple[Registry, RegistryApp]] = field(default_factory=dict)
 
     @classmethod
@@ -60,17 +66,30 @@ class RegistryPlane:
         place = set_.listening
         names = frozenset({place.host.lower()} - _EVERYWHERE - LOOPBACK)
         directory = Directory(parts.cell, place.registry_port, names, place.host in _EVERYWHERE)
-        return cls(directory, Registries(opener(set_, parts), set_.keeping.open_registries))
+        return cls(directory, Registries(opener(set_, parts), set_.keeping.open_registries), place.workers)
 
     async def find(self, host: str, port: int) -> ASGIApp:
         """Give what answers for a host name on a port, or raise RegistryUnknown."""
         entry = await self.directory.find(host, port)
         registry = await self.registries.get(entry)
+        # A plan may change at any time. Each process grants its share, for it cannot see the others' requests.
+        registry.slots.most = max(1, entry.parallel // self.workers) if entry.parallel else 0
         known = self._apps.get(entry.id)
         if known is None or known[0] is not registry:
             known = (registry, RegistryApp(Distribution(registry), token.TokenService(registry.access)))
             self._apps[entry.id] = known
         return known[1]
+
+    async def open_ports(self, leash: Leash) -> None:
+        """Ask for the port of each further registry, as it comes: without a domain each has its own."""
+        asked: set[int] = set()
+        while True:
+            with contextlib.suppress(Unavailable):
+                await self.directory.refresh()
+            for port in {entry.port for entry in self.directory.all() if entry.port} - asked:
+                leash.ask("registry", port)
+                asked.add(port)
+            await asyncio.sleep(1)
 
 
 def opener(set_: Settings, parts: Parts) -> Callable[[Entry], Awaitable[Registry]]:
@@ -82,6 +101,7 @@ def opener(set_: Settings, parts: Parts) -> Callable[[Entry], Awaitable[Registry
         tags_per_push=asked.tags_per_push,
         page_size=asked.page_size_most,
         upload_lifetime=int(set_.upkeep.upload_expiry * SECOND),
+        slowest_transfer=asked.slowest_transfer,
     )
 
     async def open_(entry: Entry) -> Registry:
@@ -89,7 +109,7 @@ def opener(set_: Settings, parts: Parts) -> Callable[[Entry], Awaitable[Registry
         store = parts.store.under(entry.prefix)
         access = Access(db, entry.uuid, parts.master, passwords, token_life=int(set_.entering.token_lifetime))
         uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
-        return Registry(entry, db, store, access, uploads, Pulls(db), limits)
+        return Registry(entry, db, store, access, uploads, Pulls(db), Slots(0, asked.parallel_wait), limits)
 
     return open_
 
@@ -113,3 +133,14 @@ async def ensure_rows(
         )
     finally:
         await db.close()
+
+
+async def create_registry(set_: Settings, parts: Parts, name: str, plan: str) -> provisioning.Provisioned:
+    """Make a further registry of a plan, with rows, keys, bytes and an administrator of its own; or raise NameTaken."""
+
+    async def rows(entry: Entry) -> str | None:
+        return await ensure_rows(parts, entry)
+
+    return await provisioning.create(
+        parts.cell, name, provisioning.PLANS[plan], first_port=set_.listening.registry_port, ensure_rows=rows
+    )

@@ -6,9 +6,10 @@ import asyncio
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -36,8 +37,13 @@ def tls(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-async def serve(sites: Sequence[Site], leash: Leash | None, grace: float) -> None:
-    """Serve every site until SIGTERM or SIGINT, and let requests under way end within the grace."""
+async def serve(
+    sites: Sequence[Site], leash: Leash | None, grace: float, beside: Sequence[Coroutine[Any, Any, None]] = ()
+) -> None:
+    """Serve every site until SIGTERM or SIGINT, and let requests under way end within the grace.
+
+    What goes on *beside* has no end of its own and is ended with the last site.
+    """
     servers = {site.name: Server(site.app, limits=site.limits, grace=grace, tls=site.tls) for site in sites}
 
     def stop() -> None:
@@ -50,13 +56,16 @@ async def serve(sites: Sequence[Site], leash: Leash | None, grace: float) -> Non
         def take(name: str, listening: socket.socket) -> None:
             running.create_task(servers[name].take(listening))
 
-        for site in sites:
-            running.create_task(servers[site.name].serve(list(site.sockets)))
+        serving = [running.create_task(servers[site.name].serve(list(site.sockets))) for site in sites]
+        companions = [running.create_task(one) for one in beside]
         for server in servers.values():
             await server.up.wait()
         if leash is not None:
             leash.watch(take)
             leash.ready()
+        await asyncio.wait(serving)
+        for one in companions:
+            one.cancel()
 
 
 def on_signal(stop: Callable[[], None]) -> None:

@@ -53,6 +53,14 @@ class Server(Protocol):
         """Make or upgrade the schema; *contract* ends the support of the release before."""
         ...
 
+    def create_registry(self, name: str, plan: str) -> int:
+        """Make a further registry."""
+        ...
+
+    def list_registries(self) -> int:
+        """List the registries."""
+        ...
+
     def settings(self, *, markdown: bool) -> int:
         """Write what can be set."""
         ...
@@ -87,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_running(commands)
     _add_keeping(commands)
+    _add_registries(commands)
     _add_asking(commands)
     return whole
 
@@ -148,6 +157,23 @@ def _add_keeping(commands: Commands) -> None:
         help="also drop what only the release before needs, once none of its processes is left",
     )
     commands.add_parser("prepare").set_defaults(run=lambda server, _: server.prepare())
+
+
+def _add_registries(commands: Commands) -> None:
+    registry = commands.add_parser("registry", help="make and list registries", description="Make and list registries.")
+    verbs = registry.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    create = _command(
+        verbs,
+        "create",
+        "make a further registry",
+        "It has users, keys, rows and bytes of its own. Its address and its administrator's password are printed once.",
+        lambda server, given: server.create_registry(given.name, given.plan),
+    )
+    create.add_argument("name", metavar="NAME", help="what people call it")
+    create.add_argument(
+        "--plan", choices=("LOCAL", "S", "M", "L"), default="LOCAL", help="what it may use (LOCAL: as the disk has)"
+    )
+    _command(verbs, "list", "list the registries and their addresses", "", lambda server, _: server.list_registries())
 
 
 def _add_asking(commands: Commands) -> None:

@@ -11,6 +11,8 @@ All integers are 64 bits, all times are microseconds since 1970 UTC, all digests
 (1 = sha256, 2 = sha512) and then the raw hash. Names compare as ASCII on both engines. Ids are never reused.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -28,6 +30,7 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
@@ -61,12 +64,12 @@ def _bytes(name: str, *, null: bool = False) -> Column[bytes]:
     return Column(name, BYTES, nullable=null)
 
 
-def _table(name: str, kind: str, *parts: Column[int] | Column[str] | Column[bytes] | CheckConstraint
-           | ForeignKeyConstraint | PrimaryKeyConstraint) -> Table:
+def _table(name: str, kind: str, *parts: SchemaItem) -> Table:
     """Declare a table: numbered rows when it has an ``id``, else rows kept in their primary key."""
     numbered = any(isinstance(part, Column) and part.name == "id" and part.primary_key for part in parts)
-    options = {"sqlite_autoincrement": True} if numbered else {"sqlite_with_rowid": False}
-    return Table(name, metadata, _big("registry_id"), *parts, info={"kind": kind}, **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"sqlite_autoincrement": True} if numbered else {"sqlite_with_rowid": False}
+    made: Table = Table(name, metadata, _big("registry_id"), *parts, info={"kind": kind}, **options)
+    return made
 
 
 def _index(name: str, table: Table, *columns: str, unique: bool = False, where: str | None = None) -> None:

@@ -10,6 +10,7 @@ from moorage.errors import Problem
 from moorage.identity.access import Access
 from moorage.registry.directory import Entry
 from moorage.registry.pulls import Pulls
+from moorage.registry.slots import Slots
 from moorage.registry.uploads import Uploads
 from moorage.storage import BlobStore
 
@@ -23,6 +24,7 @@ class Limits:
     page_size: int = 1000
     upload_lifetime: int = 7 * 86_400_000_000
     blob_size: int = 1 << 50
+    slowest_transfer: int = 32 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Registry:
     access: Access
     uploads: Uploads
     pulls: Pulls
+    slots: Slots
     limits: Limits
 
 

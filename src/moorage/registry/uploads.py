@@ -328,7 +328,7 @@ class _Nothing:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Give nothing."""
-        for nothing in ():
+        for nothing in list[bytes]():
             yield nothing
 
 

@@ -10,6 +10,8 @@ from moorage.api import dialects, token
 from moorage.api.distribution import paths, pulls, pushes
 from moorage.api.distribution.asks import Ask
 from moorage.api.distribution.paths import Place
+from moorage.api.distribution.watches import Pace, Watch
+from moorage.api.http.responses import PACE
 from moorage.errors import Problem
 from moorage.identity import scopes
 from moorage.identity.access import NOBODY, Identified, Verdict
@@ -82,12 +84,28 @@ class Distribution:
             headers = dict(scope["headers"])
             who = await self._caller(headers, scope)
             await self._check(who, place, route)
-            await route.answer(Ask(self.registry, place, who, headers, scope, receive, send))
+            ask = Ask(self.registry, place, who, headers, scope, receive, send)
+            if self.registry.slots.most:
+                await self._in_turn(ask, route)
+            else:
+                await route.answer(ask)
         except Disconnected:
             return
         except Problem as problem:
             answer = dialects.oci(problem, logs.request_id.get(), headers=_challenge(scope, problem, place, route))
             await answer(scope, receive, send)
+
+    async def _in_turn(self, ask: Ask, route: Route) -> None:
+        """Answer within the plan's requests at once; a transfer that hardly moves gives its place to another."""
+        caller = ask.caller.subject or ask.origin().address
+        async with self.registry.slots.one(caller, anonymous=ask.caller.is_anonymous) as slot:
+            pace: Pace | None = (ask.scope.get("extensions") or {}).get(PACE)
+            watch = None if pace is None else Watch(slot, pace, self.registry.limits.slowest_transfer)
+            try:
+                await route.answer(ask)
+            finally:
+                if watch is not None:
+                    watch.stop()
 
     async def _caller(self, headers: dict[bytes, bytes], scope: Scope) -> Identified:
         shown = headers.get(b"authorization")

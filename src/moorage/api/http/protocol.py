@@ -25,7 +25,7 @@ from moorage.api.http.deadline import Deadline, Phase
 from moorage.api.http.heads import TOO_LONG, Fault, Heads, refusal
 from moorage.api.http.problems import RequestMalformed, RequestTimeout
 from moorage.api.http.receiving import Buffers, Receiving, ReceivingChunks
-from moorage.api.http.responses import SENDFILE
+from moorage.api.http.responses import PACE, SENDFILE
 from moorage.storage.store import Disconnected
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Protocol(Heads):
         self.deadline = Deadline(self.loop, self._expired)
         self.waiting = False
         self.moved = 0
+        self.marked = 0
         # Nothing more is parsed: what still comes is dropped.
         self.deaf = False
         self.refusal: bytes | None = None
@@ -109,8 +110,12 @@ class Protocol(Heads):
         """Note that the request under way waits for the other end, which must move."""
         self.waiting = True
         if self.deadline.phase is not Phase.MOVING:
-            self.moved = 0
+            self.marked = self.moved
             self.deadline.set(Phase.MOVING, self.limits.pace_seconds)
+
+    def pace(self) -> tuple[int, bool]:
+        """Extension ``moorage.pace``: how many bytes moved, and whether the other end is waited for."""
+        return self.moved, self.waiting
 
     def goes_on(self) -> None:
         """Note that the request under way waits for the other end no longer."""
@@ -124,10 +129,10 @@ class Protocol(Heads):
         elif self.deadline.phase is Phase.PARTING:
             self.transport.abort()
         elif self.deadline.phase is Phase.MOVING:
-            if self.waiting and self.moved < max(1, self.limits.pace_bytes):
+            if self.waiting and self.moved - self.marked < max(1, self.limits.pace_bytes):
                 self._stalled()
             else:
-                self.moved = 0
+                self.marked = self.moved
                 self.deadline.set(Phase.MOVING, self.limits.pace_seconds)
 
     def _stalled(self) -> None:
@@ -135,7 +140,7 @@ class Protocol(Heads):
             self.transport.abort()
             return
         self.deadline.lift()
-        self.running.fail(RequestTimeout.after(self.moved, self.limits))
+        self.running.fail(RequestTimeout.after(self.moved - self.marked, self.limits))
 
     # Reading heads
 
@@ -229,13 +234,14 @@ class Protocol(Heads):
 
     def _allow(self, cycle: Cycle, *, alone: bool) -> None:
         """Offer what needs the socket itself."""
+        extensions: dict[str, Any] = {PACE: self.pace}
+        cycle.scope["extensions"] = extensions
         if self.scheme != "http":
             return
-        extensions: dict[str, Any] = {SENDFILE: cycle.send_file}
+        extensions[SENDFILE] = cycle.send_file
         if alone and self._worth_receiving():
             self.flow.pause_reading()
             extensions[RECEIVE] = cycle.receive_into
-        cycle.scope["extensions"] = extensions
 
     def _worth_receiving(self) -> bool:
         """Tell whether the body is long, or may be: then nothing of it need be parsed."""

@@ -24,6 +24,9 @@ SendFile = Callable[[int, int, int], Awaitable[None]]
 SENDFILE = "moorage.sendfile"
 """The ASGI extension that sends a file from the kernel; see ``protocol.py``."""
 
+PACE = "moorage.pace"
+"""The ASGI extension that tells how many bytes of a connection moved, and whether its other end is waited for."""
+
 JSON: Header = (b"content-type", b"application/json")
 PIECE = 256 * 1024
 
