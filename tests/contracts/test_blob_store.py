@@ -259,6 +259,22 @@ async def test_of_writers_at_one_key_exactly_one_wins(kind: Kind) -> None:
         await store.close()
 
 
+async def test_while_one_writes_another_cannot_and_one_of_them_wins(store: BlobStore) -> None:
+    key, source = new_key(), Paused(b"one" * MIB)
+    first = asyncio.create_task(store.write(key, 0, source, None, limit=PLENTY))
+    await source.stopped.wait()
+
+    offset = await store.size(key) or 0
+    second = asyncio.create_task(store.write(key, offset, BytesSource(b"two" * MIB), None, limit=PLENTY))
+    await asyncio.wait((second,))
+    source.go_on.set()
+    ended = await asyncio.gather(first, second, return_exceptions=True)
+
+    assert sum(isinstance(result, WrongOffset) for result in ended) == 1
+    winner = b"one" if ended[0] == 3 * MIB else b"two"
+    assert await pull(store, key) == winner * MIB
+
+
 @pytest.mark.parametrize("cut", [0, 700_000, 9 * MIB + 1])
 async def test_a_cut_upload_leaves_what_the_hasher_has_counted(store: BlobStore, cut: int) -> None:
     data = os.urandom(20 * MIB)
