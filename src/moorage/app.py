@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from moorage import __version__, first_start, logs, settings
@@ -138,7 +139,27 @@ class Moorage:
             async with _opened(set_) as parts:
                 made = await planes.create_registry(set_, parts, name, plan)
                 address = f"{_name(set_.listening.host)}:{made.entry.port or set_.listening.registry_port}"
-                say(f"Registry   {name}\nAddress    {address}\nUser       admin\nPassword   {made.password}\n")
+                say(
+                    f"Registry   {name}\nAddress    {address}\nUser       admin\nPassword   {made.password}\n"
+                )
+
+        return _run(main())
+
+    def copy(self, folder: Path) -> int:
+        """Copy everything while it runs."""
+        from moorage import planes
+
+        set_ = _start()
+        if folder.exists() and any(folder.iterdir()):
+            sys.exit(f"{folder}: a copy needs an empty folder")
+
+        async def main() -> None:
+            async with _opened(set_) as parts:
+                copied = await planes.copy_cell(parts, folder)
+                say(f"{copied.rows} rows and {copied.blobs} blobs ({copied.bytes} bytes) are in {folder}.\n")
+                say(
+                    "Its master key is not: start it with MOORAGE_MASTER_KEY, or put the key's file beside it.\n"
+                )
 
         return _run(main())
 
@@ -220,8 +241,12 @@ def _children(set_: Settings) -> list[Child]:
 def _listeners(set_: Settings) -> dict[str, Listener]:
     place = set_.listening
     return {
-        "registry": Listener("registry", place.host, place.registry_port, "MOORAGE_HOST", "MOORAGE_REGISTRY_PORT"),
-        "console": Listener("console", place.host, place.console_port, "MOORAGE_HOST", "MOORAGE_CONSOLE_PORT"),
+        "registry": Listener(
+            "registry", place.host, place.registry_port, "MOORAGE_HOST", "MOORAGE_REGISTRY_PORT"
+        ),
+        "console": Listener(
+            "console", place.host, place.console_port, "MOORAGE_HOST", "MOORAGE_CONSOLE_PORT"
+        ),
         "ops": Listener("ops", place.ops_host, place.ops_port, "MOORAGE_OPS_HOST", "MOORAGE_OPS_PORT"),
     }
 

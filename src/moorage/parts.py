@@ -68,10 +68,7 @@ class Parts:
         """Open a registry's rows, bound to it; on SQLite its file is made when it is not there yet."""
         if self.postgres is not None:
             return self.postgres.bound(found.id)
-        folder = self.place.data / REGISTRIES
-        folder.mkdir(mode=0o700, exist_ok=True)
-        path = folder / f"{found.uuid}-{found.generation}.sqlite"
-        return await SqliteDatabase.open(path, found.id, create=True)
+        return await registry_file(self.place.data, found)
 
     async def ask_database(self) -> None:
         """Raise Unavailable if the cell's database does not answer."""
@@ -80,6 +77,14 @@ class Parts:
     async def ask_store(self) -> None:
         """Raise Unavailable if the store does not answer."""
         await self.store.size(_NO_KEY)
+
+
+async def registry_file(data: Path, found: Entry) -> SqliteDatabase:
+    """Open a registry's file in a data folder, making it when it is not there yet."""
+    folder = data / REGISTRIES
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{found.uuid}-{found.generation}.sqlite"
+    return await SqliteDatabase.open(path, found.id, create=True)
 
 
 @contextlib.asynccontextmanager

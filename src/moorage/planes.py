@@ -12,16 +12,23 @@ from moorage.api import token
 from moorage.api.distribution.endpoints import Distribution
 from moorage.api.front import nothing_here
 from moorage.cloud import provisioning
+from moorage.db import cell as cell_tables
+from moorage.db.sqlite import SqliteDatabase
 from moorage.errors import Unavailable
 from moorage.identity.access import Access
 from moorage.identity.passwords import Passwords
+from moorage.parts import CELL_FILE, registry_file
+from moorage.registry import copying
 from moorage.registry.directory import LOOPBACK, Directory, Entry
 from moorage.registry.opened import Limits, Registries, Registry
 from moorage.registry.pulls import Pulls
 from moorage.registry.slots import Slots
 from moorage.registry.uploads import Uploads
+from moorage.storage import open_store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from moorage.parts import Parts
@@ -129,7 +136,11 @@ async def ensure_rows(
     db = await parts.open_database(entry)
     try:
         return await provisioning.ensure_content(
-            db, Passwords(), provisioning.PLANS[entry.plan], creates_projects=creates_projects, password=password
+            db,
+            Passwords(),
+            provisioning.PLANS[entry.plan],
+            creates_projects=creates_projects,
+            password=password,
         )
     finally:
         await db.close()
@@ -144,3 +155,27 @@ async def create_registry(set_: Settings, parts: Parts, name: str, plan: str) ->
     return await provisioning.create(
         parts.cell, name, provisioning.PLANS[plan], first_port=set_.listening.registry_port, ensure_rows=rows
     )
+
+
+async def copy_cell(parts: Parts, folder: Path) -> copying.Copied:
+    """Copy every registry, as of one moment each, to an empty folder that ``moorage up`` starts from.
+
+    The copy is files, whatever the source is. The master key is not in it: without it, no key in the copy opens.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target_cell = await SqliteDatabase.open(folder / CELL_FILE, None, create=True)
+    count = await copying.rows(parts.cell, target_cell, cell_tables.metadata.sorted_tables)
+    blobs = total = 0
+    target_store = open_store((folder / "blobs").as_uri())
+    for entry in await provisioning.listed(target_cell):
+        source, target = await parts.open_database(entry), await registry_file(folder, entry)
+        count += await copying.rows(source, target)
+        added, bytes_ = await copying.content(
+            target, parts.store.under(entry.prefix), target_store.under(entry.prefix)
+        )
+        blobs, total = blobs + added, total + bytes_
+        await target.close()
+        await source.close()
+    await target_cell.close()
+    await target_store.close()
+    return copying.Copied(count, blobs, total)

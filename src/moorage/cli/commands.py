@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 ABOUT = """\
@@ -55,6 +56,10 @@ class Server(Protocol):
 
     def create_registry(self, name: str, plan: str) -> int:
         """Make a further registry."""
+        ...
+
+    def copy(self, folder: Path) -> int:
+        """Copy everything while it runs."""
         ...
 
     def list_registries(self) -> int:
@@ -156,11 +161,22 @@ def _add_keeping(commands: Commands) -> None:
         action="store_true",
         help="also drop what only the release before needs, once none of its processes is left",
     )
+    copy = _command(
+        commands,
+        "copy",
+        "copy everything to a folder, while it runs",
+        "Each registry's copy is of one moment, and starts elsewhere with MOORAGE_DATA set to the folder"
+        " and the same master key.",
+        lambda server, given: server.copy(given.folder),
+    )
+    copy.add_argument("folder", type=Path, metavar="DIR", help="an empty folder, or one to be made")
     commands.add_parser("prepare").set_defaults(run=lambda server, _: server.prepare())
 
 
 def _add_registries(commands: Commands) -> None:
-    registry = commands.add_parser("registry", help="make and list registries", description="Make and list registries.")
+    registry = commands.add_parser(
+        "registry", help="make and list registries", description="Make and list registries."
+    )
     verbs = registry.add_subparsers(title="commands", metavar="COMMAND", required=True)
     create = _command(
         verbs,
@@ -171,9 +187,18 @@ def _add_registries(commands: Commands) -> None:
     )
     create.add_argument("name", metavar="NAME", help="what people call it")
     create.add_argument(
-        "--plan", choices=("LOCAL", "S", "M", "L"), default="LOCAL", help="what it may use (LOCAL: as the disk has)"
+        "--plan",
+        choices=("LOCAL", "S", "M", "L"),
+        default="LOCAL",
+        help="what it may use (LOCAL: as the disk has)",
     )
-    _command(verbs, "list", "list the registries and their addresses", "", lambda server, _: server.list_registries())
+    _command(
+        verbs,
+        "list",
+        "list the registries and their addresses",
+        "",
+        lambda server, _: server.list_registries(),
+    )
 
 
 def _add_asking(commands: Commands) -> None:

@@ -1,0 +1,162 @@
+"""A copy of a running registry: its rows as of one moment, then the bytes that these rows name.
+
+Bytes outlive their row by the window a restore may reach back, so all that the rows name is still there when it is
+copied, whatever is deleted meanwhile. Uploads on their way are left behind.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Column, Table, and_, bindparam, or_, select
+
+from moorage.db import Database, Reader, Statement, Tx, insert
+from moorage.db.tables import blob, doomed, metadata, registry, upload, upload_part
+from moorage.oci.digests import Digest
+from moorage.storage import BlobStore, Hasher, Key
+
+PAGE = 500
+# What is about bytes that a copy does not have.
+LEFT_BEHIND = frozenset({upload.name, upload_part.name, doomed.name})
+
+_BLOBS = Statement(
+    select(blob.c.id, blob.c.key, blob.c.digest, blob.c.size)
+    .where(blob.c.id > bindparam("after"))
+    .order_by(blob.c.id)
+    .limit(PAGE)
+)
+
+
+class CopyDamaged(Exception):
+    """Bytes of the source do not match their digest, so the copy would not be whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """How much was copied."""
+
+    rows: int
+    blobs: int
+    bytes: int
+
+
+def _data(table: Table) -> list[Column[Any]]:
+    return [column for column in table.c if column.name != "registry_id"]
+
+
+@lru_cache(maxsize=None)
+def _page(table: Table) -> Statement:
+    keys = [column for column in table.primary_key if column.name != "registry_id"]
+    return Statement(select(*_data(table)).where(_after(keys)).order_by(*keys).limit(PAGE))
+
+
+@lru_cache(maxsize=None)
+def _first_page(table: Table) -> Statement:
+    keys = [column for column in table.primary_key if column.name != "registry_id"]
+    return Statement(select(*_data(table)).order_by(*keys).limit(PAGE))
+
+
+@lru_cache(maxsize=None)
+def _add(table: Table) -> Statement:
+    return Statement(
+        insert(table).values({column.name: bindparam(f"new_{column.name}") for column in _data(table)})
+    )
+
+
+def _after(keys: Sequence[Column[Any]]) -> Any:
+    """Say that a row's key comes after the last one's, column by column."""
+    steps = [
+        and_(
+            *(keys[m] == bindparam(f"last_{keys[m].name}") for m in range(n)),
+            key > bindparam(f"last_{key.name}"),
+        )
+        for n, key in enumerate(keys)
+    ]
+    return or_(*steps)
+
+
+async def rows(source: Database, target: Database, tables: Sequence[Table] = metadata.sorted_tables) -> int:
+    """Copy every row of one moment into an empty database of the same schema, and give how many."""
+    count = 0
+    async with source.snapshot() as moment:
+        for table in sorted(tables, key=lambda one: one is not registry):
+            if table.name in LEFT_BEHIND:
+                continue
+            async for page in _pages(moment, table):
+                await _write(target, table, page)
+                count += len(page)
+    return count
+
+
+async def _pages(moment: Reader, table: Table) -> AsyncIterator[Sequence[Any]]:
+    if not any(column.name != "registry_id" for column in table.primary_key):
+        yield await moment.all(_first_page(table))
+        return
+    page = await moment.all(_first_page(table))
+    while page:
+        yield page
+        last = page[-1]._asdict()
+        keys = [column.name for column in table.primary_key if column.name != "registry_id"]
+        page = await moment.all(_page(table), **{f"last_{name}": last[name] for name in keys})
+
+
+async def _write(target: Database, table: Table, page: Sequence[Any]) -> None:
+    values: list[Mapping[str, object]] = [
+        {f"new_{name}": value for name, value in row._asdict().items()} for row in page
+    ]
+    if table is registry:
+        # A turn needs this row to take its stamp from, so it comes before any turn.
+        await target.write(_add(table), **values[0])
+        return
+
+    async def work(tx: Tx) -> None:
+        await tx.many(_add(table), values)
+
+    await target.change(work)
+
+
+async def content(copied: Database, source: BlobStore, target: BlobStore) -> tuple[int, int]:
+    """Copy the bytes that *copied*'s rows name, checking each digest; give how many blobs and bytes.
+
+    What the target has whole already is not copied again, so a cut copy goes on.
+    """
+    blobs = total = 0
+    after = 0
+    while page := await copied.all(_BLOBS, after=after):
+        for row in page:
+            key = Key(row.key)
+            if await target.size(key) != row.size:
+                await _one(source, target, key, Digest.from_raw(row.digest), row.size)
+            blobs, total, after = blobs + 1, total + row.size, row.id
+    return blobs, total
+
+
+async def _one(source: BlobStore, target: BlobStore, key: Key, digest: Digest, size: int) -> None:
+    await target.delete(key)
+    hasher = Hasher(digest.algorithm)
+    await target.write(key, 0, _Stored(source, key, size), hasher, limit=size)
+    if hasher.digest() != digest:
+        await target.delete(key)
+        message = f"the bytes of {digest} have digest {hasher.digest()}: run fsck --digests on the source"
+        raise CopyDamaged(message)
+    await target.commit([key], key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The bytes of one store, as a source for another."""
+
+    store: BlobStore
+    key: Key
+    size: int
+
+    async def drain(self, consume: Callable[[memoryview], None]) -> int:
+        """Hand over every piece."""
+        async for piece in self:
+            consume(memoryview(piece))
+        return self.size
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give every piece."""
+        return self.store.read(self.key, 0, self.size)
