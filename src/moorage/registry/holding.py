@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import and_, bindparam, case, exists, or_, select, update
 
 from moorage.db import Statement, Tx, one_of
-from moorage.db.tables import manifest, manifest_child, tag
+from moorage.db.tables import BIG, manifest, manifest_child, tag
 
 _parent = manifest.alias("parent")
 _subject = manifest.alias("subject_row")
@@ -34,7 +34,7 @@ _SETTLE = Statement(
         manifest.c.deleted_at.is_(None),
         or_(and_(HELD, manifest.c.loose_since.is_not(None)), and_(~HELD, manifest.c.loose_since.is_(None))),
     )
-    .values(loose_since=case((manifest.c.loose_since.is_(None), bindparam("at")), else_=None))
+    .values(loose_since=case((manifest.c.loose_since.is_(None), bindparam("at", type_=BIG)), else_=None))
 )
 _child = manifest.alias("child_row")
 _CHILDREN = Statement(
