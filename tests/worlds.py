@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ from moorage.registry import projects
 from moorage.registry.directory import Entry
 from moorage.registry.opened import Registry
 from moorage.settings import Settings
+from tests.servers.house import House, house
 
 WORLDS = ("sqlite-posix", "sqlite-s3", "postgres-posix", "postgres-s3")
 ADMIN = "admin"
@@ -165,3 +166,14 @@ async def opened(place: parts.Place, **given: str) -> AsyncIterator[World]:
         made = World(set_, everything, plane, app, passwords, f"world-{secrets.token_hex(6)}", closing)
         await made.add_registry()
         yield made
+
+
+@pytest.fixture(scope="session", params=["sqlite-posix", "postgres-s3"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Run one `moorage up` on each engine for the whole session; the administrator's password is PASSWORD."""
+    given = {}
+    if request.param == "postgres-s3":
+        given["DATABASE_URL"] = request.getfixturevalue("postgres_server").cell()
+        given["STORE_URL"] = request.getfixturevalue("seaweedfs").url("running")
+    with house(tmp_path_factory.mktemp("running"), PASSWORD=PASSWORD, **given) as up:
+        yield up

@@ -13,8 +13,8 @@ from moorage.api.http.responses import Header, send_bytes, send_json
 from moorage.identity.access import Identified, Verdict
 from moorage.identity.callers import Caller
 from moorage.identity.roles import OciAction
-from moorage.oci.errors import DigestInvalid, NameInvalid, PaginationNumberInvalid, Unsupported
 from moorage.oci.digests import Digest
+from moorage.oci.errors import DigestInvalid, NameInvalid, PaginationNumberInvalid, Unauthorized, Unsupported
 from moorage.oci.names import RepositoryName
 from moorage.registry.events import Origin
 from moorage.registry.opened import Registry
@@ -22,6 +22,7 @@ from moorage.registry.opened import Registry
 API_VERSION: Header = (b"docker-distribution-api-version", b"registry/2.0")
 MOST_QUERY = 16 * 1024
 MOST_FIELDS = 1100
+MOST_DIGITS = 18
 
 
 @dataclass(slots=True)
@@ -74,14 +75,7 @@ class Ask:
 
     def _parameters(self) -> list[tuple[str, str]]:
         if self._query is None:
-            raw = self.scope["query_string"]
-            if len(raw) > MOST_QUERY:
-                message = f"a query of {len(raw)} bytes; the most is {MOST_QUERY}"
-                raise Unsupported(message)
-            try:
-                self._query = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
-            except ValueError as problem:
-                raise Unsupported(f"the query cannot be read: {problem}") from problem
+            self._query = read_query(self.scope)
         return self._query
 
     def page(self) -> tuple[int, str]:
@@ -90,7 +84,7 @@ class Ask:
         last = self.query("last") or ""
         if text is None:
             return most, last
-        if not text.isascii() or not text.isdigit() or len(text) > 18:
+        if not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
             message = f"n={text[:40]!r} is not a number of entries; it is a whole number from 0 on"
             raise PaginationNumberInvalid(message, n=text[:40])
         return min(int(text), most), last
@@ -118,8 +112,15 @@ class Ask:
         )
 
     async def may(self, name: RepositoryName, *actions: OciAction) -> bool:
-        """Say whether the caller may do this to another repository, too."""
-        return await self.registry.access.verdict(self.who, name, *actions) is Verdict.ALLOWED
+        """Say whether the caller may do this to another repository, too.
+
+        Raises Unauthorized if they might with another token: the challenge names both repositories.
+        """
+        verdict = await self.registry.access.verdict(self.who, name, *actions)
+        if verdict is Verdict.INSUFFICIENT_SCOPE:
+            message = f"the token does not say {' and '.join(actions)} for {name}"
+            raise Unauthorized(message, reason="insufficient_scope")
+        return verdict is Verdict.ALLOWED
 
     async def reply(self, status: int, *headers: Header, body: bytes = b"") -> None:
         """Answer with a status, headers and few bytes."""
@@ -134,6 +135,18 @@ class Ask:
         listed = [API_VERSION, *headers, (b"content-length", b"%d" % size)]
         await self.send({"type": "http.response.start", "status": 200, "headers": listed})
         await self.send({"type": "http.response.body", "body": b""})
+
+
+def read_query(scope: Scope) -> list[tuple[str, str]]:
+    """Read a request's query, or raise Unsupported."""
+    raw = scope["query_string"]
+    if len(raw) > MOST_QUERY:
+        message = f"a query of {len(raw)} bytes; the most is {MOST_QUERY}"
+        raise Unsupported(message)
+    try:
+        return parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError as problem:
+        raise Unsupported(f"the query cannot be read: {problem}") from problem
 
 
 def location(path: str) -> Header:

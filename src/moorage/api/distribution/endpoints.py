@@ -1,5 +1,6 @@
 """The distribution API of one registry: every endpoint in one table, with what it needs and who answers it."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from moorage import logs
 from moorage.api import dialects, token
 from moorage.api.distribution import paths, pulls, pushes
-from moorage.api.distribution.asks import Ask
+from moorage.api.distribution.asks import Ask, read_query
 from moorage.api.distribution.paths import Place
 from moorage.api.distribution.watches import Pace, Watch
 from moorage.api.http.responses import PACE
@@ -18,6 +19,7 @@ from moorage.identity.access import NOBODY, Identified, Verdict
 from moorage.identity.roles import OciAction
 from moorage.identity.scopes import Scope as TokenScope
 from moorage.oci.errors import Denied, OCIError, Unauthorized, Unsupported
+from moorage.oci.names import RepositoryName
 from moorage.registry.opened import Registry
 from moorage.storage import Disconnected
 
@@ -92,7 +94,9 @@ class Distribution:
         except Disconnected:
             return
         except Problem as problem:
-            answer = dialects.oci(problem, logs.request_id.get(), headers=_challenge(scope, problem, place, route))
+            answer = dialects.oci(
+                problem, logs.request_id.get(), headers=_challenge(scope, problem, place, route)
+            )
             await answer(scope, receive, send)
 
     async def _in_turn(self, ask: Ask, route: Route) -> None:
@@ -112,7 +116,9 @@ class Distribution:
         if shown is None:
             return NOBODY
         client = scope.get("client")
-        return await self.registry.access.identify(shown.decode("latin-1"), address=client[0] if client else "")
+        return await self.registry.access.identify(
+            shown.decode("latin-1"), address=client[0] if client else ""
+        )
 
     async def _check(self, who: Identified, place: Place, route: Route) -> None:
         """Raise Unauthorized or Denied unless the caller may do what the route needs."""
@@ -139,7 +145,9 @@ def _find(scope: Scope) -> tuple[Place, Route]:
     place = paths.read(scope["path"])
     if place is None:
         raise EndpointUnknown(path=scope["path"][:512])
-    method = "GET" if scope["method"] == "HEAD" and place.kind not in ("blobs", "manifests") else scope["method"]
+    method = (
+        "GET" if scope["method"] == "HEAD" and place.kind not in ("blobs", "manifests") else scope["method"]
+    )
     route = _TABLE.get((place.kind, method))
     if route is None:
         allowed = ", ".join(_METHODS[place.kind])
@@ -148,7 +156,9 @@ def _find(scope: Scope) -> tuple[Place, Route]:
     return place, route
 
 
-def _challenge(scope: Scope, problem: Problem, place: Place | None, route: Route | None) -> list[tuple[str, str]]:
+def _challenge(
+    scope: Scope, problem: Problem, place: Place | None, route: Route | None
+) -> list[tuple[str, str]]:
     """Say where to get a token for what was asked, with a refusal that a token may turn."""
     if isinstance(problem, Unsupported) and "allow" in problem.detail:
         return [("allow", str(problem.detail["allow"]))]
@@ -157,6 +167,17 @@ def _challenge(scope: Scope, problem: Problem, place: Place | None, route: Route
     wanted: list[TokenScope] = []
     if route is not None and place is not None and route.needs is not None:
         wanted = [CATALOG] if place.name is None else [scopes.repository(place.name, *route.needs)]
+        if route.kind == "uploads":
+            wanted += _mounted_from(scope)
     shown = any(name == b"authorization" for name, _ in scope["headers"])
     error = str(problem.detail.get("reason") or ("invalid_token" if shown else ""))
     return [("www-authenticate", token.challenge(scope, *wanted, error=error))]
+
+
+def _mounted_from(scope: Scope) -> list[TokenScope]:
+    """Give the scope of the repository that a mount is from: the token has to say that it may be pulled."""
+    with contextlib.suppress(Problem):
+        asked = dict(read_query(scope))
+        if "mount" in asked and "from" in asked:
+            return [scopes.repository(RepositoryName.parse(asked["from"]), "pull")]
+    return []

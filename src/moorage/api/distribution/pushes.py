@@ -64,7 +64,9 @@ async def finish_upload(ask: Ask) -> None:
     body = ask.body()
     if body.length or b"transfer-encoding" in ask.headers or chunk is not None:
         algorithm = None if found.received else digest.algorithm
-        found = await ask.registry.uploads.append(found, body, start=chunk[0] if chunk else None, algorithm=algorithm)
+        found = await ask.registry.uploads.append(
+            found, body, start=chunk[0] if chunk else None, algorithm=algorithm
+        )
     await ask.registry.uploads.finish(found, digest, ask.origin())
     await _created(ask, digest)
 
