@@ -6,6 +6,7 @@ import argparse
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,19 @@ def subcommands() -> dict[str, argparse.ArgumentParser]:
     return dict(_subcommands(commands.parser(), ""))
 
 
+def markdown_files(root: Path) -> list[Path]:
+    """List every page of the tree."""
+    return [*sorted(root.glob("*.md")), *sorted(root.glob("docs/**/*.md")), *sorted(root.glob("bench/*.md"))]
+
+
+def links(page: Path) -> list[str]:
+    """List the files that a page points at, without what stands after their names."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    return [
+        target.partition("#")[0] for target in targets if ":" not in target and not target.startswith("#")
+    ]
+
+
 def _under(parent: type[Problem]) -> Iterator[type[Problem]]:
     for child in parent.__subclasses__():
         if child.__module__.startswith("moorage."):
@@ -84,7 +98,9 @@ def _first(problem: type[Problem]) -> str:
     return " ".join((inspect.getdoc(problem) or "").partition("\n\n")[0].split())
 
 
-def _subcommands(parser: argparse.ArgumentParser, before: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def _subcommands(
+    parser: argparse.ArgumentParser, before: str
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list its commands.
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above.
             shown = {choice.dest for choice in action._choices_actions}  # noqa: SLF001 - as above.

@@ -150,7 +150,7 @@ def _as_postgres() -> dict[str, Any]:
     try:
         entry = pwd.getpwnam(USER)
     except KeyError:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        pytest.skip("Debian's package postgresql is missing: no user postgres, and it does not run as root")
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
