@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-pytest_plugins = ("tests.functional.http_world", "tests.servers.postgres", "tests.servers.seaweedfs", "tests.worlds")
+pytest_plugins = (
+    "tests.functional.http_world",
+    "tests.servers.postgres",
+    "tests.servers.seaweedfs",
+    "tests.worlds",
+)
 
 # These talk to a server on sockets, so they run on the loop that production has.
 ON_UVLOOP = {"test_http_ending.py", "test_http_protocol.py", "test_http_tls.py", "test_http_transfers.py"}

@@ -45,8 +45,12 @@ class Listening:
         "The port of the registry plane, where the first registry answers; with no domain set each"
         " further registry takes the next free port.",
     )
-    console_port: int = _setting("CONSOLE_PORT", kinds.PORT, "8080", "The port of the console and the provider's API.")
-    ops_host: str = _setting("OPS_HOST", kinds.ADDRESS, "127.0.0.1", "The address that the operator's port listens on.")
+    console_port: int = _setting(
+        "CONSOLE_PORT", kinds.PORT, "8080", "The port of the console and the provider's API."
+    )
+    ops_host: str = _setting(
+        "OPS_HOST", kinds.ADDRESS, "127.0.0.1", "The address that the operator's port listens on."
+    )
     ops_port: int = _setting("OPS_PORT", kinds.PORT, "8081", "The operator's port.")
     domain: str = _setting(
         "DOMAIN",
@@ -69,7 +73,9 @@ class Listening:
         "",
         "The only peers whose Forwarded and X-Forwarded-* headers are believed.",
     )
-    workers: int = _setting("WORKERS", kinds.count(1, 64), "2", "How many processes serve the registry plane.")
+    workers: int = _setting(
+        "WORKERS", kinds.count(1, 64), "2", "How many processes serve the registry plane."
+    )
     shutdown_grace: float = _setting(
         "SHUTDOWN_GRACE",
         kinds.duration("0s", "1h"),
@@ -152,8 +158,12 @@ class Keeping:
 class Requests:
     """What one connection, request or answer may be."""
 
-    header_bytes: int = _setting("HEADER_BYTES", kinds.size("4KiB", "1MiB"), "32KiB", "The largest head of a request.")
-    header_count: int = _setting("HEADER_COUNT", kinds.count(16, 10_000), "100", "The most header fields in a request.")
+    header_bytes: int = _setting(
+        "HEADER_BYTES", kinds.size("4KiB", "1MiB"), "32KiB", "The largest head of a request."
+    )
+    header_count: int = _setting(
+        "HEADER_COUNT", kinds.count(16, 10_000), "100", "The most header fields in a request."
+    )
     header_seconds: float = _setting(
         "HEADER_SECONDS",
         kinds.duration("1s", "10m"),
@@ -328,7 +338,8 @@ def strangers(environ: Mapping[str, str]) -> Iterator[str]:
 def groups() -> list[tuple[str, list[Setting]]]:
     """List every setting, in groups with a title each."""
     return [
-        ((group.__doc__ or "").rstrip("."), [setting for _, setting in _fields(group)]) for group in GROUPS.values()
+        ((group.__doc__ or "").rstrip("."), [setting for _, setting in _fields(group)])
+        for group in GROUPS.values()
     ]
 
 

@@ -175,7 +175,9 @@ class World:
         self.projects[name] = made.id
         return made.id
 
-    async def add_robot(self, name: str, *permissions: str, project: str | None = "team", **more: Any) -> robots.NewRobot:
+    async def add_robot(
+        self, name: str, *permissions: str, project: str | None = "team", **more: Any
+    ) -> robots.NewRobot:
         """Make a robot that has *permissions* (``repository:pull``) in its project or, without one, in ``*``."""
         owner = robots.Owner(self.projects[project], project) if project else None
         grants = [grant(one, project or "*") for one in permissions]
@@ -190,7 +192,9 @@ class World:
         transport = httpx.ASGITransport(TokenService(self.access))
         return httpx.AsyncClient(transport=transport, base_url=base_url)
 
-    async def ask(self, *scopes: str, user: str = "", password: str = PASSWORD, **query: str) -> httpx.Response:
+    async def ask(
+        self, *scopes: str, user: str = "", password: str = PASSWORD, **query: str
+    ) -> httpx.Response:
         """GET a token, as *user* or as nobody."""
         params = {"service": "harbor-registry", "scope": list(scopes), **query}
         async with self.client() as client:

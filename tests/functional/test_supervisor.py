@@ -114,7 +114,9 @@ async def test_a_connection_waits_for_the_next_child_when_the_only_one_is_killed
     await kept.stop(running)
 
 
-async def test_a_port_that_one_child_asks_for_is_answered_by_every_child(tmp_path: Path, unused_tcp_port: int):
+async def test_a_port_that_one_child_asks_for_is_answered_by_every_child(
+    tmp_path: Path, unused_tcp_port: int
+):
     asking = Child("asking", ("--ask", str(unused_tcp_port)))
     kept = Kept(tmp_path, Child("one", (), ("door",)), Child("two", (), ("door",)), asking)
     running = asyncio.create_task(kept.supervisor.run())

@@ -56,7 +56,9 @@ async def test_harbor_leaves_access_token_empty_and_we_fill_it(world: World) -> 
     assert content["access_token"] == content["token"]
 
 
-async def test_harbor_answers_401_to_nobody_without_a_scope_and_we_give_a_token_for_nothing(world: World) -> None:
+async def test_harbor_answers_401_to_nobody_without_a_scope_and_we_give_a_token_for_nothing(
+    world: World,
+) -> None:
     answer = await world.ask()
 
     assert answer.status_code == 200
@@ -86,7 +88,9 @@ async def test_harbor_needs_library_before_a_bare_name_and_we_add_it(world: Worl
     assert await world.granted("repository:alpine:pull") == {"library/alpine": ["pull"]}
 
 
-async def test_harbor_freezes_a_name_after_a_wrong_password_and_we_put_off_whoever_guesses(world: World) -> None:
+async def test_harbor_freezes_a_name_after_a_wrong_password_and_we_put_off_whoever_guesses(
+    world: World,
+) -> None:
     await world.ask(user="admin", password="wrong")
 
     assert (await world.ask(user="admin")).status_code == 200
@@ -125,10 +129,22 @@ def test_a_challenge_names_several_scopes_in_one_parameter_and_the_error() -> No
 
 @pytest.mark.parametrize(
     "host",
-    ['x",realm="http://evil.test', "x\r\nset-cookie: a=b", "evil.test/path", "a b", "", "ü.test", "x:99999999", "user@evil.test"],
+    [
+        'x",realm="http://evil.test',
+        "x\r\nset-cookie: a=b",
+        "evil.test/path",
+        "a b",
+        "",
+        "ü.test",
+        "x:99999999",
+        "user@evil.test",
+    ],
 )
 def test_a_host_that_is_none_gets_into_no_challenge(host: str) -> None:
-    assert challenge(scope_of(host)) == 'Bearer realm="http://127.0.0.1:5000/service/token",service="harbor-registry"'
+    assert (
+        challenge(scope_of(host))
+        == 'Bearer realm="http://127.0.0.1:5000/service/token",service="harbor-registry"'
+    )
 
 
 def test_nothing_breaks_out_of_a_quoted_parameter() -> None:

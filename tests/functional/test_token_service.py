@@ -43,8 +43,17 @@ async def test_docker_login_gets_a_refresh_token_and_every_later_client_uses_it(
     [
         ("crane", {"scope": "repository:team/app:push,pull", "client_id": "crane"}),
         ("oras", {"scope": "repository:team/app:pull,push", "client_id": "oras-go"}),
-        ("docker", {"scope": "repository:team/app:pull,push", "client_id": "docker", "access_type": "offline"}),
-        ("containerd", {"scope": "repository:team/app:pull repository:team/app:pull,push", "client_id": "containerd-client"}),
+        (
+            "docker",
+            {"scope": "repository:team/app:pull,push", "client_id": "docker", "access_type": "offline"},
+        ),
+        (
+            "containerd",
+            {
+                "scope": "repository:team/app:pull repository:team/app:pull,push",
+                "client_id": "containerd-client",
+            },
+        ),
         ("regctl", {"scope": "repository:team/app:pull,push", "client_id": "regclient"}),
         ("a mount", {"scope": "repository:team/app:pull,push repository:open/x:pull", "client_id": "crane"}),
     ],
@@ -99,7 +108,10 @@ async def test_a_password_with_offline_access_gives_a_refresh_token(world: World
         (["repository:team/app:delete"], {}),
         (["repository:team/app:*"], {"team/app": ["pull", "push"]}),
         (["repository:team/app:pull", "repository:open/x:pull"], {"team/app": ["pull"], "open/x": ["pull"]}),
-        (["repository:team/app:pull repository:open/x:pull,push"], {"team/app": ["pull"], "open/x": ["pull"]}),
+        (
+            ["repository:team/app:pull repository:open/x:pull,push"],
+            {"team/app": ["pull"], "open/x": ["pull"]},
+        ),
         (["repository:team/app:pull", "repository:team/app:pull"], {"team/app": ["pull"]}),
         (["repository:other/app:pull,push"], {}),
         (["repository:nowhere/app:pull,push"], {}),
@@ -116,7 +128,9 @@ async def test_a_developer_who_asks_is_granted_the_intersection(
 
 
 async def test_an_administrator_may_everything_that_is_asked(world: World) -> None:
-    granted = await world.granted("repository:other/x:*", "repository:not-yet/x:pull,push", "registry:catalog:*", user="admin")
+    granted = await world.granted(
+        "repository:other/x:*", "repository:not-yet/x:pull,push", "registry:catalog:*", user="admin"
+    )
 
     assert granted == {
         "other/x": ["delete", "pull", "push"], "not-yet/x": ["pull", "push"], "catalog": ["*"],
@@ -147,8 +161,13 @@ async def test_the_answer_has_every_field_and_is_kept_by_no_cache(world: World) 
     assert answer.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize(("user", "password"), [("guest", "wrong"), ("nobody-here", "wrong"), ("guest", ""), ("", "x"), ("robot$no", "x")])
-async def test_wrong_names_and_wrong_passwords_are_refused_alike(world: World, user: str, password: str) -> None:
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [("guest", "wrong"), ("nobody-here", "wrong"), ("guest", ""), ("", "x"), ("robot$no", "x")],
+)
+async def test_wrong_names_and_wrong_passwords_are_refused_alike(
+    world: World, user: str, password: str
+) -> None:
     async with world.client() as client:
         refused = await client.get(
             "/service/token", params={"service": SERVICE}, headers={"authorization": basic(user, password)}
@@ -160,7 +179,9 @@ async def test_wrong_names_and_wrong_passwords_are_refused_alike(world: World, u
     assert refused.headers["www-authenticate"] == 'Basic realm="moorage"'
 
 
-@pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Basic " + "Z3Vlc3Q=", "Bearer x", "Digest x", "", "Basic \xff\xff"])
+@pytest.mark.parametrize(
+    "header", ["Basic", "Basic !!!", "Basic " + "Z3Vlc3Q=", "Bearer x", "Digest x", "", "Basic \xff\xff"]
+)
 async def test_an_authorization_header_that_says_nothing_is_refused(world: World, header: str) -> None:
     async with world.client() as client:
         refused = await client.get("/service/token", headers=[(b"authorization", header.encode("latin-1"))])
@@ -173,13 +194,21 @@ async def test_an_authorization_header_that_says_nothing_is_refused(world: World
     [
         ({"grant_type": "implicit"}, 400, "grant_type is password or refresh_token"),
         ({}, 400, "grant_type is password or refresh_token"),
-        ({"grant_type": "password", "service": "other", "username": "guest", "password": PASSWORD}, 400, "harbor-registry"),
+        (
+            {"grant_type": "password", "service": "other", "username": "guest", "password": PASSWORD},
+            400,
+            "harbor-registry",
+        ),
         ({"grant_type": "password", "username": "guest", "password": "wrong"}, 401, "wrong password"),
         ({"grant_type": "password"}, 401, "wrong password"),
         ({"grant_type": "refresh_token"}, 401, "refresh token"),
         ({"grant_type": "refresh_token", "refresh_token": "made up"}, 401, "refresh token"),
         ({"grant_type": "password", "username": "a\0b", "password": "x\0y"}, 401, "wrong password"),
-        ({"grant_type": "password", "username": "guest", "password": "x" * 70_000}, 413, "at most 65536 bytes"),
+        (
+            {"grant_type": "password", "username": "guest", "password": "x" * 70_000},
+            413,
+            "at most 65536 bytes",
+        ),
         ({f"f{n}": "x" for n in range(300)}, 400, "at most 200 fields"),
     ],
 )
@@ -319,7 +348,9 @@ async def test_a_password_under_old_parameters_is_hashed_anew_at_sign_in(world: 
 
 async def test_a_client_that_goes_away_in_its_form_gets_no_answer(world: World) -> None:
     sent: list[object] = []
-    messages: Iterator[dict[str, object]] = iter([{"type": "http.request", "body": b"grant", "more_body": True}, {"type": "http.disconnect"}])
+    messages: Iterator[dict[str, object]] = iter(
+        [{"type": "http.request", "body": b"grant", "more_body": True}, {"type": "http.disconnect"}]
+    )
 
     async def receive() -> dict[str, object]:
         return next(messages)
@@ -327,7 +358,14 @@ async def test_a_client_that_goes_away_in_its_form_gets_no_answer(world: World) 
     async def send(message: object) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/service/token", "headers": [], "query_string": b"", "scheme": "http"}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/service/token",
+        "headers": [],
+        "query_string": b"",
+        "scheme": "http",
+    }
     await TokenService(world.access)(scope, receive, send)
 
     assert sent == []

@@ -66,4 +66,8 @@ def test_ipv6_clients_are_read_with_and_without_brackets(text: str):
 
 @pytest.mark.parametrize("value", ["unknown", "_hidden", "for=;;;", '"', "for=\x00", ",,,", ""])
 def test_what_cannot_be_read_changes_nothing(value: str):
-    assert seen("10.1.2.3", ("forwarded", value), ("x-forwarded-host", "a b\r\nc")) == ("10.1.2.3", "http", "inside")
+    assert seen("10.1.2.3", ("forwarded", value), ("x-forwarded-host", "a b\r\nc")) == (
+        "10.1.2.3",
+        "http",
+        "inside",
+    )

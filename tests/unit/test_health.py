@@ -35,13 +35,19 @@ async def ask(path: str, **checks: Check) -> httpx.Response:
 async def test_ready_means_that_every_part_answers():
     answer = await ask("/readyz", database=there, store=there)
 
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "parts": {"database": "ok", "store": "ok"}})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"ready": True, "parts": {"database": "ok", "store": "ok"}},
+    )
 
 
 async def test_the_part_that_is_away_is_named_and_no_more_is_said():
     answer = await ask("/readyz", database=there, store=away)
 
-    assert (answer.status_code, answer.json()) == (503, {"ready": False, "parts": {"database": "ok", "store": "away"}})
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"ready": False, "parts": {"database": "ok", "store": "away"}},
+    )
 
 
 async def test_a_part_that_never_answers_is_away_in_time():

@@ -95,7 +95,9 @@ async def test_an_unknown_user_costs_as_much_as_a_known_one(passwords: Passwords
     assert hasher.checks == 1
 
 
-async def test_a_password_of_megabytes_is_wrong_and_as_much_work(passwords: Passwords, hasher: Counting) -> None:
+async def test_a_password_of_megabytes_is_wrong_and_as_much_work(
+    passwords: Passwords, hasher: Counting
+) -> None:
     hashed = await passwords.hash("right")
 
     assert not await passwords.verify("x" * (LONGEST + 1), hashed, address="1.2.3.4")
@@ -115,7 +117,9 @@ async def test_many_who_ask_the_same_at_once_cost_one_check(passwords: Passwords
     assert hasher.checks == 1
 
 
-async def test_whoever_fails_waits_longer_each_time_up_to_a_limit(passwords: Passwords, pauses: Pauses) -> None:
+async def test_whoever_fails_waits_longer_each_time_up_to_a_limit(
+    passwords: Passwords, pauses: Pauses
+) -> None:
     hashed = await passwords.hash("right")
 
     for guess in range(10):

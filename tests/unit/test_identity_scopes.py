@@ -67,7 +67,9 @@ def test_no_text_breaks_the_grammar(text: str) -> None:
         ({"pull", "fly"}, {"pull", "push", "delete"}, {"pull"}),
     ],
 )
-def test_a_grant_is_what_was_asked_and_is_allowed(asked: set[str], allowed: set[str], granted: set[str] | None) -> None:
+def test_a_grant_is_what_was_asked_and_is_allowed(
+    asked: set[str], allowed: set[str], granted: set[str] | None
+) -> None:
     scope = Scope("repository", "a/b", frozenset(asked))
 
     given_ = scopes.granted(scope, frozenset(allowed))

@@ -49,9 +49,7 @@ def test_nothing_of_an_empty_blob_can_be_asked_for(header: str):
         byte_range(header, 0)
 
 
-@given(
-    st.text() | st.from_regex(r"bytes=[0-9]{0,5}-[0-9]{0,5}", fullmatch=True), st.integers(0, 10**5)
-)
+@given(st.text() | st.from_regex(r"bytes=[0-9]{0,5}-[0-9]{0,5}", fullmatch=True), st.integers(0, 10**5))
 def test_any_header_gives_bytes_of_the_blob_or_the_whole_or_a_refusal(header: str, size: int):
     try:
         found = byte_range(header, size)
@@ -61,9 +59,7 @@ def test_any_header_gives_bytes_of_the_blob_or_the_whole_or_a_refusal(header: st
     assert found is None or 0 <= found[0] < found[1] <= size
 
 
-@pytest.mark.parametrize(
-    "header", ["0-1023", "bytes 0-1023/*", "bytes 0-1023/2048", "bytes=0-1023"]
-)
+@pytest.mark.parametrize("header", ["0-1023", "bytes 0-1023/*", "bytes 0-1023/2048", "bytes=0-1023"])
 def test_a_chunk_says_its_first_and_last_byte(header: str):
     assert content_range(header) == (0, 1023)
 

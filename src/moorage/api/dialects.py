@@ -23,9 +23,7 @@ INTERNAL = "internal error: please tell the registry's operator the request id"
 
 # What docker prints to a terminal must not move its cursor, and what a browser shows must not
 # change its direction; half a surrogate pair cannot be written at all.
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NOT_IN_HEADERS = re.compile(r"[^\x20-\x7e]")
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._:/+=-]")
 _TOKEN = re.compile(r"[a-z0-9-]+")
@@ -60,9 +58,7 @@ def oci(problem: Exception, request_id: str, *, headers: Iterable[tuple[str, str
     return _json({"errors": [error]}, problem, request_id, [version, *headers])
 
 
-def harbor(
-    problem: Exception, request_id: str, *, headers: Iterable[tuple[str, str]] = ()
-) -> Answer:
+def harbor(problem: Exception, request_id: str, *, headers: Iterable[tuple[str, str]] = ()) -> Answer:
     """Write a problem as Harbor's API does: compact, and with a line end."""
     status, code, message = _seen(problem)
     code = _HARBOR_BY_STATUS.get(status) or _HARBOR_CODES.get(code, code)
@@ -71,9 +67,7 @@ def harbor(
     return _json({"errors": [error]}, problem, request_id, headers, end=b"\n")
 
 
-def cloud(
-    problem: Exception, request_id: str, *, headers: Iterable[tuple[str, str]] = ()
-) -> Answer:
+def cloud(problem: Exception, request_id: str, *, headers: Iterable[tuple[str, str]] = ()) -> Answer:
     """Write a problem as the provider's API does: a class by the status, and the query id."""
     status, _, message = _seen(problem)
     side = "Server" if status >= SERVER_ERROR else "Client"

@@ -31,7 +31,13 @@ entry = Table(
     sqlite_autoincrement=True,
     info={"kind": "access"},
 )
-Index("entry_name", entry.c.name, unique=True, sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL"))
+Index(
+    "entry_name",
+    entry.c.name,
+    unique=True,
+    sqlite_where=text("deleted_at IS NULL"),
+    postgresql_where=text("deleted_at IS NULL"),
+)
 
 # Host names are never given to another registry, so they outlive it here.
 host = Table(

@@ -160,7 +160,9 @@ class Access:
 
         return await self.db.change(work)
 
-    async def issue(self, account: Account | None, asked: Iterable[Scope]) -> tuple[Issued, tuple[Scope, ...]]:
+    async def issue(
+        self, account: Account | None, asked: Iterable[Scope]
+    ) -> tuple[Issued, tuple[Scope, ...]]:
         """Sign a token for what of *asked* the account may (None: nobody's), and tell what that is."""
         caller = account.caller if account else ANONYMOUS
         granted = [scopes.granted(scope, await self._allowed(caller, scope)) for scope in asked]

@@ -27,9 +27,7 @@ _ROBOT = select(
     robot.c.disabled, robot.c.expires_at, robot.c.valid_from,
 )  # fmt: skip
 _ROBOT_NAMED = Statement(_ROBOT.where(robot.c.name == bindparam("name"), robot.c.deleted_at.is_(None)))
-_ROBOT_NUMBERED = Statement(
-    _ROBOT.where(robot.c.id == bindparam("number"), robot.c.deleted_at.is_(None))
-)
+_ROBOT_NUMBERED = Statement(_ROBOT.where(robot.c.id == bindparam("number"), robot.c.deleted_at.is_(None)))
 _ROBOT_MAY = Statement(
     select(
         robot_permission.c.kind,
@@ -103,7 +101,5 @@ async def _robot(db: Reader, row: Any | None) -> Account | None:
         old_until=row.old_until or 0,
         expires_at=row.expires_at,
         project_id=row.project_id,
-        grants=tuple(
-            Grant(one.kind, one.namespace, Permission(one.resource, one.action)) for one in given
-        ),
+        grants=tuple(Grant(one.kind, one.namespace, Permission(one.resource, one.action)) for one in given),
     )

@@ -36,14 +36,10 @@ _SET_GROUP = Statement(
     )
 )
 _REMOVE_USER = Statement(
-    delete(member).where(
-        member.c.project_id == bindparam("project"), member.c.user_id == bindparam("user")
-    )
+    delete(member).where(member.c.project_id == bindparam("project"), member.c.user_id == bindparam("user"))
 )
 _REMOVE_GROUP = Statement(
-    delete(member).where(
-        member.c.project_id == bindparam("project"), member.c.group_id == bindparam("group")
-    )
+    delete(member).where(member.c.project_id == bindparam("project"), member.c.group_id == bindparam("group"))
 )
 _ADD_GROUP = Statement(
     insert(user_group)
@@ -58,9 +54,7 @@ _ADD_GROUP = Statement(
 _JOIN = Statement(
     insert(user_group_member)
     .values(group_id=bindparam("group"), user_id=bindparam("user"), at=bindparam("now"))
-    .on_conflict_do_nothing(
-        index_elements=[user_group_member.c.group_id, user_group_member.c.user_id]
-    )
+    .on_conflict_do_nothing(index_elements=[user_group_member.c.group_id, user_group_member.c.user_id])
 )
 _LEAVE = Statement(
     delete(user_group_member).where(

@@ -83,9 +83,7 @@ class Passwords:
         """Say whether *hashed* was made with other parameters than today's."""
         return not hashed.startswith(self._made_like)
 
-    async def verify(
-        self, password: str, hashed: str | None, *, address: str, name: str = ""
-    ) -> bool:
+    async def verify(self, password: str, hashed: str | None, *, address: str, name: str = "") -> bool:
         """Say whether *password* is the one *hashed*; None, for no such user, is as much work.
 
         Raises TooManyRequests when too many checks from one *address* (or, when that is not
@@ -143,9 +141,7 @@ class Passwords:
 class _Lanes:
     """How many checks wait, and how often each lane failed of late."""
 
-    def __init__(
-        self, pause: Callable[[float], Awaitable[None]], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, pause: Callable[[float], Awaitable[None]], clock: Callable[[], float]) -> None:
         self._pause = pause
         self._clock = clock
         self._inside: dict[str, int] = {}

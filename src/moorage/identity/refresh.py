@@ -52,9 +52,7 @@ _OLDEST_KEPT = Statement(
     .limit(1)
     .offset(MOST - 1)
 )
-_DROP = Statement(
-    delete(refresh_token).where(*_OF_CALLER, refresh_token.c.expires_at <= bindparam("oldest"))
-)
+_DROP = Statement(delete(refresh_token).where(*_OF_CALLER, refresh_token.c.expires_at <= bindparam("oldest")))
 _FIND = Statement(
     select(
         refresh_token.c.caller_kind,
@@ -83,7 +81,9 @@ async def issue(tx: Tx, caller: Caller, *, client: str) -> str:
     full = counted is not None and counted.count >= MOST
     oldest = await tx.one(_OLDEST_KEPT, **mine) if full else None
     await tx.run(_DROP, **mine, oldest=max(tx.at, oldest.expires_at) if oldest else tx.at)
-    await tx.run(_ADD, **mine, hash=_hash(text), client=_NOT_SHOWN.sub("", client)[:64], now=tx.at, until=tx.at + LIFE)
+    await tx.run(
+        _ADD, **mine, hash=_hash(text), client=_NOT_SHOWN.sub("", client)[:64], now=tx.at, until=tx.at + LIFE
+    )
     return text
 
 

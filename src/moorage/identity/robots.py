@@ -34,9 +34,7 @@ LONGEST_DURATION: Final = 36_500
 _DAY = 24 * 3600 * 1_000_000
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
-_FIND = Statement(
-    select(robot.c.id).where(robot.c.name == bindparam("name"), robot.c.deleted_at.is_(None))
-)
+_FIND = Statement(select(robot.c.id).where(robot.c.name == bindparam("name"), robot.c.deleted_at.is_(None)))
 _ADD = Statement(
     insert(robot)
     .values(
@@ -140,7 +138,10 @@ async def create(
 ) -> NewRobot:
     """Make a robot of a project, or of the whole registry without an *owner*."""
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
-        raise RobotInvalid("a robot's name is lower-case letters and digits, joined by one of . _ -", name=name[:LONGEST_NAME])
+        raise RobotInvalid(
+            "a robot's name is lower-case letters and digits, joined by one of . _ -",
+            name=name[:LONGEST_NAME],
+        )
     if days != FOR_EVER and not 1 <= days <= LONGEST_DURATION:
         raise RobotInvalid(f"a robot lives 1 to {LONGEST_DURATION} days, or -1 for ever", duration=days)
     _check(grants, owner)
@@ -203,8 +204,7 @@ async def _change(tx: Tx, statement: Statement, number: int, **values: object) -
 
 async def _give(tx: Tx, number: int, grants: Collection[Grant]) -> None:
     rows = {
-        (grant.kind, grant.namespace, grant.permission.resource, grant.permission.action)
-        for grant in grants
+        (grant.kind, grant.namespace, grant.permission.resource, grant.permission.action) for grant in grants
     }
     names = ("kind", "namespace", "resource", "action")
     await tx.many(_GIVE, [{"robot": number, **dict(zip(names, row, strict=True))} for row in sorted(rows)])

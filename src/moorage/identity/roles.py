@@ -147,9 +147,7 @@ def _read(table: str) -> Permissions:
 
 
 def _read_roles(table: str) -> Mapping[Role, Permissions]:
-    held = [
-        (permission.resource, *permission.action.split(":")) for permission in sorted(_read(table))
-    ]
+    held = [(permission.resource, *permission.action.split(":")) for permission in sorted(_read(table))]
     return {
         role: frozenset(Permission(resource, action) for resource, action, who in held if letter in who)
         for letter, role in _LETTERS.items()

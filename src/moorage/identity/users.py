@@ -50,9 +50,7 @@ _DELETE = Statement(
     .values(deleted_at=bindparam("now"), password=None, admin=0, disabled=1, valid_from=bindparam("now"))
 )
 _LEAVE_PROJECTS = Statement(delete(member).where(member.c.user_id == bindparam("number")))
-_LEAVE_GROUPS = Statement(
-    delete(user_group_member).where(user_group_member.c.user_id == bindparam("number"))
-)
+_LEAVE_GROUPS = Statement(delete(user_group_member).where(user_group_member.c.user_id == bindparam("number")))
 _REHASH = Statement(
     update(user)
     .where(user.c.id == bindparam("number"), user.c.password == bindparam("old"))
@@ -112,7 +110,7 @@ def check_name(name: str) -> None:
     """Raise UserNameInvalid, which tells the rule, unless *name* may be a user's."""
     if not 0 < len(name) <= LONGEST_NAME or _FORBIDDEN.search(name):
         raise UserNameInvalid(
-            f'a user\'s name has 1 to {LONGEST_NAME} characters, none of them a space or one of , " ~ # % $ : / \\',
+            f"a user's name has 1 to {LONGEST_NAME} characters, none of them a space or one of , \" ~ # % $ : / \\",
             name=name[:LONGEST_NAME],
         )
 

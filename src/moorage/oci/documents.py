@@ -51,9 +51,7 @@ def read(body: bytes) -> dict[str, object]:
     if _deeper_than(MAX_DEPTH, body):
         raise refusal("$", f"must not be nested more than {MAX_DEPTH} deep")
     try:
-        found = json.loads(
-            body.decode(), object_pairs_hook=_object, parse_constant=_no_such_constant
-        )
+        found = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_such_constant)
     except (ValueError, RecursionError) as error:
         raise refusal("$", f"must be JSON in UTF-8 ({error})") from error
     if not isinstance(found, dict):
@@ -82,9 +80,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) == len(pairs):
         return found
     repeated = Repeated(found)
-    repeated.names = tuple(
-        name for name, count in Counter(name for name, _ in pairs).items() if count > 1
-    )
+    repeated.names = tuple(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
     return repeated
 
 

@@ -176,9 +176,7 @@ def _check_members(document: dict[str, object], shape: str) -> None:
     for other, members in _MEMBERS.items():
         for member in members:
             if other != shape and document.get(member) is not None:
-                raise refusal(
-                    f"$.{member}", f"must not be there: the media type is of the kind {shape}"
-                )
+                raise refusal(f"$.{member}", f"must not be there: the media type is of the kind {shape}")
     if shape == "image" and document.get("config") is None:
         raise refusal("$.config", "must be the descriptor of the image's config", None)
     if shape == "index" and "manifests" not in document:

@@ -48,7 +48,9 @@ _TRASHED = Statement(
     .order_by(manifest.c.deleted_at)
     .limit(bindparam("most"))
 )
-_BLOBS_OF = Statement(select(manifest_blob.c.blob_id).where(manifest_blob.c.manifest_id == bindparam("manifest")))
+_BLOBS_OF = Statement(
+    select(manifest_blob.c.blob_id).where(manifest_blob.c.manifest_id == bindparam("manifest"))
+)
 _FORGET = tuple(
     Statement(delete(table).where(column == bindparam("manifest")))
     for table, column in (
@@ -61,7 +63,12 @@ _FORGET = tuple(
     )
 )
 _DUE = Statement(
-    select(repository_blob.c.repository_id, repository_blob.c.blob_id, repository_blob.c.held, repository.c.project_id)
+    select(
+        repository_blob.c.repository_id,
+        repository_blob.c.blob_id,
+        repository_blob.c.held,
+        repository.c.project_id,
+    )
     .select_from(repository_blob.join(repository, repository.c.id == repository_blob.c.repository_id))
     .where(repository_blob.c.review_at <= bindparam("at"))
     .order_by(repository_blob.c.review_at)
@@ -70,7 +77,10 @@ _DUE = Statement(
 _OLD_TAGS = Statement(
     delete(tag).where(
         tag.c.id.in_(
-            select(tag.c.id).where(tag.c.end_at <= bindparam("before")).order_by(tag.c.end_at).limit(bindparam("most"))
+            select(tag.c.id)
+            .where(tag.c.end_at <= bindparam("before"))
+            .order_by(tag.c.end_at)
+            .limit(bindparam("most"))
         )
     )
 )

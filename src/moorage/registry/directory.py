@@ -83,7 +83,9 @@ class Directory:
             await self.refresh()
         name = _host(authority)
         found = self._seen.hosts.get(name)
-        if found is None and (name in LOOPBACK or name in self.names or (self.any_address and _is_address(name))):
+        if found is None and (
+            name in LOOPBACK or name in self.names or (self.any_address and _is_address(name))
+        ):
             found = self._seen.ports.get(port)
         if found is None:
             message = f"no registry is called {authority[:255]} here"

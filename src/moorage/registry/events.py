@@ -24,11 +24,15 @@ class Origin:
 SYSTEM = Origin()
 
 _ADD = Statement(
-    insert(outbox).values(uuid=bindparam("uuid"), at=bindparam("at"), kind=bindparam("kind"), body=bindparam("body"))
+    insert(outbox).values(
+        uuid=bindparam("uuid"), at=bindparam("at"), kind=bindparam("kind"), body=bindparam("body")
+    )
 )
 
 
 async def record(tx: Tx, kind: str, origin: Origin, /, **body: object) -> None:
     """Write an event beside the change that it tells of."""
     whole = {**asdict(origin), **body}
-    await tx.run(_ADD, uuid=str(uuid.uuid4()), at=tx.at, kind=kind, body=json.dumps(whole, separators=(",", ":")))
+    await tx.run(
+        _ADD, uuid=str(uuid.uuid4()), at=tx.at, kind=kind, body=json.dumps(whole, separators=(",", ":"))
+    )

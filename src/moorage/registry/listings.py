@@ -17,7 +17,11 @@ _m = manifest.c
 
 _TAGS = Statement(
     select(tag.c.name)
-    .where(tag.c.repository_id == bindparam("repository"), tag.c.end_at.is_(None), tag.c.name > bindparam("after"))
+    .where(
+        tag.c.repository_id == bindparam("repository"),
+        tag.c.end_at.is_(None),
+        tag.c.name > bindparam("after"),
+    )
     .order_by(tag.c.name)
     .limit(bindparam("most"))
 )
@@ -77,7 +81,13 @@ async def referrers(
     most: int,
 ) -> list[Referrer]:
     """Give up to *most* live manifests that refer to *subject*, which need not exist, after a cursor."""
-    page = {"name": name.text, "subject": subject.raw, "after_type": after[0], "after_id": after[1], "most": most}
+    page = {
+        "name": name.text,
+        "subject": subject.raw,
+        "after_type": after[0],
+        "after_id": after[1],
+        "most": most,
+    }
     if artifact_type is None:
         rows = await reader.all(_REFERRERS, **page)
     else:

@@ -67,7 +67,11 @@ class Registries:
         try:
             return await asyncio.shield(found)
         except BaseException:
-            if found.done() and (found.cancelled() or found.exception() is not None) and self._open.get(key) is found:
+            if (
+                found.done()
+                and (found.cancelled() or found.exception() is not None)
+                and self._open.get(key) is found
+            ):
                 del self._open[key]
             raise
 

@@ -23,7 +23,14 @@ class Project:
     trash: int
 
 
-_SHOWN = (project.c.id, project.c.name, project.c.public, project.c.limit_bytes, project.c.used, project.c.trash)
+_SHOWN = (
+    project.c.id,
+    project.c.name,
+    project.c.public,
+    project.c.limit_bytes,
+    project.c.used,
+    project.c.trash,
+)
 _FIND = Statement(select(*_SHOWN).where(project.c.name == bindparam("name"), project.c.deleted_at.is_(None)))
 _ALL = Statement(select(*_SHOWN).where(project.c.deleted_at.is_(None)).order_by(project.c.name))
 _ADD = Statement(

@@ -13,7 +13,9 @@ _MORE = Statement(
     .values(pulls=pull_stat.c.pulls + bindparam("more"), last_at=bindparam("last"))
 )
 _FIRST = Statement(
-    insert(pull_stat).values(manifest_id=bindparam("manifest"), pulls=bindparam("more"), last_at=bindparam("last"))
+    insert(pull_stat).values(
+        manifest_id=bindparam("manifest"), pulls=bindparam("more"), last_at=bindparam("last")
+    )
 )
 
 

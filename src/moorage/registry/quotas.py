@@ -27,7 +27,8 @@ _CHANGE_LINKS = Statement(
     update(project_blob)
     .where(project_blob.c.blob_id == bindparam("blob"), project_blob.c.project_id == bindparam("project"))
     .values(
-        links=project_blob.c.links + bindparam("d_links"), live_links=project_blob.c.live_links + bindparam("d_live")
+        links=project_blob.c.links + bindparam("d_links"),
+        live_links=project_blob.c.live_links + bindparam("d_live"),
     )
     .returning(project_blob.c.links, project_blob.c.live_links)
 )
@@ -48,7 +49,8 @@ _CHANGE_BLOB = Statement(
     update(blob)
     .where(blob.c.id == bindparam("blob"))
     .values(
-        projects=blob.c.projects + bindparam("d_projects"), live_projects=blob.c.live_projects + bindparam("d_live")
+        projects=blob.c.projects + bindparam("d_projects"),
+        live_projects=blob.c.live_projects + bindparam("d_live"),
     )
     .returning(blob.c.size, blob.c.key, blob.c.projects, blob.c.live_projects)
 )

@@ -23,7 +23,9 @@ _parent = manifest.alias("parent")
 
 _SHOWN = Statement(select(_m.id, _m.digest, _m.size, _m.deleted_at).where(one_of(_m.id, "manifests")))
 _TRASH = Statement(
-    update(manifest).where(_m.id == bindparam("manifest")).values(deleted_at=bindparam("at"), loose_since=None)
+    update(manifest)
+    .where(_m.id == bindparam("manifest"))
+    .values(deleted_at=bindparam("at"), loose_since=None)
 )
 _REVIVE = Statement(
     update(manifest)
@@ -31,12 +33,16 @@ _REVIVE = Statement(
     .values(deleted_at=None, loose_since=None, pushed_at=bindparam("at"))
 )
 _END_TAGS = Statement(
-    update(tag).where(tag.c.manifest_id == bindparam("manifest"), tag.c.end_at.is_(None)).values(end_at=bindparam("at"))
+    update(tag)
+    .where(tag.c.manifest_id == bindparam("manifest"), tag.c.end_at.is_(None))
+    .values(end_at=bindparam("at"))
 )
 # Manifests that refer to these and that nothing else holds: a signature goes with what it signs.
 _REFERRERS = Statement(
     select(_row.c.id)
-    .select_from(manifest.join(_row, (_row.c.repository_id == _m.repository_id) & (_row.c.subject == _m.digest)))
+    .select_from(
+        manifest.join(_row, (_row.c.repository_id == _m.repository_id) & (_row.c.subject == _m.digest))
+    )
     .where(
         _m.id == bindparam("manifest"),
         _row.c.deleted_at.is_(None),
@@ -53,12 +59,16 @@ _TRASHED_CHILDREN = Statement(
     select(_row.c.id)
     .select_from(
         manifest_child.join(
-            _row, (_row.c.repository_id == manifest_child.c.repository_id) & (_row.c.digest == manifest_child.c.child)
+            _row,
+            (_row.c.repository_id == manifest_child.c.repository_id)
+            & (_row.c.digest == manifest_child.c.child),
         )
     )
     .where(one_of(manifest_child.c.parent_id, "manifests"), _row.c.deleted_at.is_not(None))
 )
-_IS_LOOSE = Statement(select(_m.id).where(_m.id == bindparam("manifest"), _m.loose_since <= bindparam("before")))
+_IS_LOOSE = Statement(
+    select(_m.id).where(_m.id == bindparam("manifest"), _m.loose_since <= bindparam("before"))
+)
 _LISTED = Statement(
     select(_m.id, _m.digest, _m.media_type, _m.size, _m.deleted_at)
     .where(_m.repository_id == bindparam("repository"), _m.deleted_at.is_not(None))
@@ -67,7 +77,9 @@ _LISTED = Statement(
 )
 _FIND = Statement(
     select(_m.id, _m.deleted_at).where(
-        _m.repository_id == bindparam("repository"), _m.digest == bindparam("digest"), _m.deleted_at.is_not(None)
+        _m.repository_id == bindparam("repository"),
+        _m.digest == bindparam("digest"),
+        _m.deleted_at.is_not(None),
     )
 )
 _TOGETHER = Statement(
@@ -82,7 +94,9 @@ _TAGS_OF_THEN = Statement(
         tag.c.end_at == bindparam("stamp"),
         _m.deleted_at.is_(None),
         ~exists().where(
-            _other.c.repository_id == tag.c.repository_id, _other.c.name == tag.c.name, _other.c.end_at.is_(None)
+            _other.c.repository_id == tag.c.repository_id,
+            _other.c.name == tag.c.name,
+            _other.c.end_at.is_(None),
         ),
     )
 )
@@ -115,7 +129,9 @@ async def put(tx: Tx, account: Account, home: Repository, manifest_id: int, orig
     await holding.settle(tx, await holding.below(tx, list(seen)))
 
 
-async def revive(tx: Tx, account: Account, home: Repository, manifests: Sequence[int], origin: Origin) -> None:
+async def revive(
+    tx: Tx, account: Account, home: Repository, manifests: Sequence[int], origin: Origin
+) -> None:
     """Bring manifests out of the trash, each whole: an index with its children, however deep."""
     waiting, seen = list(manifests), dict[int, None]()
     while waiting:

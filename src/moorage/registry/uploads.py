@@ -63,7 +63,9 @@ _ADD = Statement(
         expires_at=bindparam("expires"),
     )
 )
-_ADD_PART = Statement(insert(upload_part).values(upload_id=bindparam("upload"), n=bindparam("n"), key=bindparam("key")))
+_ADD_PART = Statement(
+    insert(upload_part).values(upload_id=bindparam("upload"), n=bindparam("n"), key=bindparam("key"))
+)
 # Compare and swap: of two requests that continue one upload, the second finds another version.
 _ADVANCE = Statement(
     update(upload)
@@ -90,7 +92,9 @@ _DOOM = Statement(insert(doomed).values(key=bindparam("key"), size=0, destroy_at
 _BLOB = Statement(select(blob.c.id).where(blob.c.digest == bindparam("digest")))
 _ADD_BLOB = Statement(
     insert(blob)
-    .values(digest=bindparam("digest"), size=bindparam("size"), key=bindparam("key"), created_at=bindparam("at"))
+    .values(
+        digest=bindparam("digest"), size=bindparam("size"), key=bindparam("key"), created_at=bindparam("at")
+    )
     .returning(blob.c.id)
 )
 _EXPIRED = Statement(
@@ -173,7 +177,9 @@ class Uploads:
             raise BlobUploadUnknown(message, upload=id_[:64])
         parts = tuple(Part(p.n, Key(p.key), p.size) for p in await self.db.all(_PARTS, upload=id_))
         home = Repository(row.repository_id, row.project_id, name)
-        found = Upload(row.id, home, row.subject, row.algorithm, row.version, row.received, row.hash_state, parts)
+        found = Upload(
+            row.id, home, row.subject, row.algorithm, row.version, row.received, row.hash_state, parts
+        )
         return await self._as_stored(found)
 
     async def _as_stored(self, found: Upload) -> Upload:
@@ -184,7 +190,14 @@ class Uploads:
         if stored == found.received:
             return found
         return Upload(
-            found.id, found.repository, found.subject, found.algorithm, found.version, stored, None, found.parts
+            found.id,
+            found.repository,
+            found.subject,
+            found.algorithm,
+            found.version,
+            stored,
+            None,
+            found.parts,
         )
 
     async def append(
@@ -228,7 +241,9 @@ class Uploads:
             )
             if not changed:
                 raise _out_of_order(found, found.received)
-            await tx.run(_SIZE_PART, upload=found.id, part=part.n, bytes=hasher.count if self.store.appends else added)
+            await tx.run(
+                _SIZE_PART, upload=found.id, part=part.n, bytes=hasher.count if self.store.appends else added
+            )
 
         await self.db.change(work)
         parts = tuple(p for p in found.parts if p.n < part.n) + (Part(part.n, part.key, added),)
@@ -279,7 +294,9 @@ class Uploads:
     async def _link(self, tx: Tx, found: Upload, digest: Digest, size: int, key: Key, origin: Origin) -> None:
         home = await repositories.get(tx, found.repository.name)
         if not await tx.one(_CLAIM, upload=found.id, version=found.version):
-            raise BlobUploadUnknown(f"upload {found.id} was finished or cancelled by another request", upload=found.id)
+            raise BlobUploadUnknown(
+                f"upload {found.id} was finished or cancelled by another request", upload=found.id
+            )
         known = await tx.one(_BLOB, digest=digest.raw)
         if known is None:
             known = await tx.one(_ADD_BLOB, digest=digest.raw, size=size, key=key, at=tx.at)
@@ -333,7 +350,5 @@ class _Nothing:
 
 
 def _out_of_order(found: Upload, start: int) -> RangeInvalid:
-    message = (
-        f"the upload holds {found.received} bytes, so the next chunk must begin at {found.received}, not at {start}"
-    )
+    message = f"the upload holds {found.received} bytes, so the next chunk must begin at {found.received}, not at {start}"
     return RangeInvalid(message, received=found.received, start=start)
