@@ -45,7 +45,7 @@ class Kind(Generic[T]):
     parse: Callable[[str], T]
 
 
-class BadSetting(ValueError):  # noqa: N818  # it reads as a sentence where it is raised
+class BadSetting(ValueError):  # it reads as a sentence where it is raised
     """A variable holds what it must not: the message has one line for each."""
 
 
@@ -83,7 +83,9 @@ def size(least: str, most: str) -> Kind[int]:
     """Give the kind of sizes in bytes from *least* to *most*."""
 
     def parse(text: str) -> int:
-        return int(_within(_amount(text, UNITS_OF_SIZE), _amount(least, UNITS_OF_SIZE), _amount(most, UNITS_OF_SIZE)))
+        return int(
+            _within(_amount(text, UNITS_OF_SIZE), _amount(least, UNITS_OF_SIZE), _amount(most, UNITS_OF_SIZE))
+        )
 
     return Kind("size", f"a size from {least} to {most}, in bytes or with KiB, MiB, GiB or TiB", parse)
 
@@ -92,7 +94,9 @@ def duration(least: str, most: str) -> Kind[float]:
     """Give the kind of durations in seconds from *least* to *most*."""
 
     def parse(text: str) -> float:
-        return _within(_amount(text, UNITS_OF_TIME), _amount(least, UNITS_OF_TIME), _amount(most, UNITS_OF_TIME))
+        return _within(
+            _amount(text, UNITS_OF_TIME), _amount(least, UNITS_OF_TIME), _amount(most, UNITS_OF_TIME)
+        )
 
     return Kind("duration", f"a duration from {least} to {most}, in seconds or with ms, s, m, h or d", parse)
 
@@ -166,11 +170,15 @@ def _amount(text: str, units: Mapping[str, float]) -> float:
     return float(found[1]) * units[found[2]]
 
 
-PORT = Kind("port", "a free TCP port from 1 to 65535, or 0 for any", lambda text: _within(int(text), 0, 65535))
+PORT = Kind(
+    "port", "a free TCP port from 1 to 65535, or 0 for any", lambda text: _within(int(text), 0, 65535)
+)
 TEXT = Kind("text", "any text", str)
 FOLDER = Kind("folder", "a folder's path", _read_path)
 FILE = Kind("file", "a file's path, or empty for none", _read_file)
 ADDRESS = Kind("address", "an IP address or a host name of this machine", _read_address)
 DOMAIN = Kind("domain", "a domain name such as registry.example.com, or empty for none", _read_domain)
-NETWORKS = Kind("networks", "IP addresses or networks such as 10.0.0.0/8, with commas between", _read_networks)
+NETWORKS = Kind(
+    "networks", "IP addresses or networks such as 10.0.0.0/8, with commas between", _read_networks
+)
 FLAG = Kind("flag", "yes or no", _read_flag)

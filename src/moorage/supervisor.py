@@ -41,7 +41,7 @@ _PR_SET_PDEATHSIG = 1
 _MESSAGE = 256
 
 
-class CannotListen(Exception):  # noqa: N818  # it reads as a sentence where it is raised
+class CannotListen(Exception):  # it reads as a sentence where it is raised
     """A socket cannot listen: the message is one line that names the variable to change."""
 
 
@@ -73,7 +73,9 @@ class Listener:
         if error.errno == errno.EADDRNOTAVAIL:
             return CannotListen(f"{self.host_variable}: this machine has no address {self.host}")
         if error.errno == errno.EACCES:
-            return CannotListen(f"{self.port_variable}: port {self.port} may be opened by root only; set one over 1023")
+            return CannotListen(
+                f"{self.port_variable}: port {self.port} may be opened by root only; set one over 1023"
+            )
         return CannotListen(f"{self.port_variable}: cannot listen: {os.strerror(error.errno or 0)}")
 
 

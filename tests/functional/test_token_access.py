@@ -17,7 +17,17 @@ from moorage.identity.roles import OF_ROLE, ROBOT_PROJECT, OciAction, Role
 from moorage.oci.errors import Unauthorized
 from moorage.oci.names import RepositoryName
 from moorage.registry import projects
-from tests.functional.identity_world import ENGINES, OPERATOR, REGISTRY, Clock, SqlitePlace, World, basic, grant, place_for
+from tests.functional.identity_world import (
+    ENGINES,
+    OPERATOR,
+    REGISTRY,
+    Clock,
+    SqlitePlace,
+    World,
+    basic,
+    grant,
+    place_for,
+)
 
 ALLOWED, SIGN_IN, SCOPE, DENIED = Verdict.ALLOWED, Verdict.SIGN_IN, Verdict.INSUFFICIENT_SCOPE, Verdict.DENIED
 TEAM, OPEN, NOWHERE = (RepositoryName.parse(name) for name in ("team/app", "open/x", "nowhere/x"))
@@ -91,7 +101,9 @@ async def test_a_token_limits_its_bearer(world: World, asked: str, verdicts: lis
 
 
 async def test_several_actions_are_allowed_together_or_not_at_all(world: World) -> None:
-    who = await world.access.identify(f"Bearer {await world.token('repository:team/app:pull', user='developer')}")
+    who = await world.access.identify(
+        f"Bearer {await world.token('repository:team/app:pull', user='developer')}"
+    )
 
     assert await world.access.verdict(who, TEAM, "pull", "push") is SCOPE
     assert await world.access.verdict(who, TEAM, "pull", "delete") is DENIED
@@ -107,10 +119,14 @@ async def test_an_anonymous_token_allows_what_is_public_and_else_asks_who_it_is(
 
 
 async def test_a_token_with_push_loses_it_when_only_pull_is_left(world: World) -> None:
-    who = await world.access.identify(f"Bearer {await world.token('repository:team/app:pull,push', user='developer')}")
+    who = await world.access.identify(
+        f"Bearer {await world.token('repository:team/app:pull,push', user='developer')}"
+    )
     assert await world.access.verdict(who, TEAM, "push") is ALLOWED
 
-    await world.change(lambda tx: members.set_user(tx, world.projects["team"], world.numbers["developer"], Role.GUEST))
+    await world.change(
+        lambda tx: members.set_user(tx, world.projects["team"], world.numbers["developer"], Role.GUEST)
+    )
 
     assert await world.access.verdict(who, TEAM, "push") is DENIED
     assert await world.access.verdict(who, TEAM, "pull") is ALLOWED
@@ -119,7 +135,9 @@ async def test_a_token_with_push_loses_it_when_only_pull_is_left(world: World) -
 async def test_a_token_does_not_grow_with_its_account(world: World) -> None:
     text = await world.token("repository:team/app:pull,push", user="guest")
 
-    await world.change(lambda tx: members.set_user(tx, world.projects["team"], world.numbers["guest"], Role.MAINTAINER))
+    await world.change(
+        lambda tx: members.set_user(tx, world.projects["team"], world.numbers["guest"], Role.MAINTAINER)
+    )
 
     who = await world.access.identify(f"Bearer {text}")
     assert await world.access.verdict(who, TEAM, "push") is SCOPE
@@ -129,7 +147,9 @@ async def test_a_member_who_leaves_may_nothing_with_a_warm_cache(world: World) -
     who = await signed_in(world, "developer")
     assert await world.access.verdict(who, TEAM, "pull") is ALLOWED
 
-    assert await world.change(lambda tx: members.remove_user(tx, world.projects["team"], world.numbers["developer"]))
+    assert await world.change(
+        lambda tx: members.remove_user(tx, world.projects["team"], world.numbers["developer"])
+    )
 
     assert await world.access.verdict(who, TEAM, "pull") is DENIED
 
@@ -244,13 +264,19 @@ async def test_a_system_robot_may_in_every_project_or_in_one(world: World) -> No
     )  # fmt: skip
     somewhere = await robot_caller(world, made)
 
-    assert [await world.access.actions(everywhere, one) for one in ("team", "other", "nowhere")] == [{"pull"}, {"pull"}, set()]
+    assert [await world.access.actions(everywhere, one) for one in ("team", "other", "nowhere")] == [
+        {"pull"},
+        {"pull"},
+        set(),
+    ]
     assert [await world.access.actions(somewhere, one) for one in ("team", "other")] == [{"pull"}, {"push"}]
 
 
 async def test_only_administrators_and_robots_that_were_given_it_read_the_catalog(world: World) -> None:
     made = await world.change(
-        lambda tx: robots.create(tx, name="lister", owner=None, creator=OPERATOR, grants=[grant("catalog:read", "/")])
+        lambda tx: robots.create(
+            tx, name="lister", owner=None, creator=OPERATOR, grants=[grant("catalog:read", "/")]
+        )
     )
     lister = Identified(await robot_caller(world, made))
 
@@ -260,11 +286,15 @@ async def test_only_administrators_and_robots_that_were_given_it_read_the_catalo
     ]
 
     assert verdicts == [SIGN_IN, DENIED, ALLOWED, ALLOWED]
-    assert await world.granted("registry:catalog:*", user=made.name, password=made.secret) == {"catalog": ["*"]}
+    assert await world.granted("registry:catalog:*", user=made.name, password=made.secret) == {
+        "catalog": ["*"]
+    }
 
 
 async def test_a_token_without_the_catalog_does_not_list_it(world: World) -> None:
-    without = await world.access.identify(f"Bearer {await world.token('repository:team/app:pull', user='admin')}")
+    without = await world.access.identify(
+        f"Bearer {await world.token('repository:team/app:pull', user='admin')}"
+    )
     with_it = await world.access.identify(f"Bearer {await world.token('registry:catalog:*', user='admin')}")
 
     assert await world.access.catalog_verdict(without) is SCOPE

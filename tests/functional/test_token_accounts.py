@@ -10,7 +10,13 @@ from moorage.identity import refresh, robots, users
 from moorage.identity.accounts import Grant
 from moorage.identity.robots import Owner, RobotExists, RobotInvalid, RobotUnknown
 from moorage.identity.roles import Permission
-from moorage.identity.users import LastAdministrator, PasswordTooWeak, UserExists, UserNameInvalid, UserUnknown
+from moorage.identity.users import (
+    LastAdministrator,
+    PasswordTooWeak,
+    UserExists,
+    UserNameInvalid,
+    UserUnknown,
+)
 from tests.functional.identity_world import ENGINES, OPERATOR, PASSWORD, Clock, World, grant, place_for
 
 
@@ -88,7 +94,9 @@ async def test_a_users_name_is_given_once(world: World) -> None:
         await world.change(lambda tx: users.find(tx, "nobody-here"))
 
 
-@pytest.mark.parametrize("password", ["", "Short-1", "x" * 10, "NOLOWER123", "noupper123", "NoDigitsHere", "Aa1" * 60])
+@pytest.mark.parametrize(
+    "password", ["", "Short-1", "x" * 10, "NOLOWER123", "noupper123", "NoDigitsHere", "Aa1" * 60]
+)
 def test_a_weak_password_is_refused(password: str) -> None:
     with pytest.raises(PasswordTooWeak):
         users.check_password(password)
@@ -105,7 +113,9 @@ async def test_ids_of_deleted_users_never_come_back(world: World) -> None:
     assert await world.add_user("late", "$argon2id$nobody") > last
 
 
-async def test_a_flood_of_sign_ins_drops_the_refresh_token_that_was_not_used_for_longest(world: World) -> None:
+async def test_a_flood_of_sign_ins_drops_the_refresh_token_that_was_not_used_for_longest(
+    world: World,
+) -> None:
     caller = (await world.access.sign_in("guest", PASSWORD)).caller
 
     async def fill(tx: Tx) -> list[str]:
@@ -122,7 +132,10 @@ async def test_a_flood_of_sign_ins_drops_the_refresh_token_that_was_not_used_for
 
     newest = await world.access.issue_refresh_token(caller, client="ci")
 
-    after = [(await world.post(grant_type="refresh_token", refresh_token=one)).status_code for one in (*kept, newest)]
+    after = [
+        (await world.post(grant_type="refresh_token", refresh_token=one)).status_code
+        for one in (*kept, newest)
+    ]
     # The first of all was used since, so it stays; of its time only those go that were not.
     assert (before, after) == (200, [200, 200, 200, 200, 200])
     assert (await world.post(grant_type="refresh_token", refresh_token=unused)).status_code == 401

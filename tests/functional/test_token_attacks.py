@@ -21,7 +21,16 @@ from moorage.identity import keys, robots, users
 from moorage.identity.access import Access
 from moorage.identity.keys import MasterKey, MasterKeyWrong
 from moorage.oci.errors import Unauthorized
-from tests.functional.identity_world import ENGINES, OTHER_REGISTRY, PASSWORD, REGISTRY, Clock, SqlitePlace, World, place_for
+from tests.functional.identity_world import (
+    ENGINES,
+    OTHER_REGISTRY,
+    PASSWORD,
+    REGISTRY,
+    Clock,
+    SqlitePlace,
+    World,
+    place_for,
+)
 
 PULL = "repository:team/app:pull"
 
@@ -61,7 +70,7 @@ async def refused(world: World, text: str) -> str:
 async def real_key(world: World) -> ECKey:
     """Take the registry's own key out of its memory, to forge what only it could sign."""
     await world.token()
-    key = world.access.tokens._keys.current  # noqa: SLF001 - the point of the forgery.
+    key = world.access.tokens._keys.current
     assert key is not None
     return key
 
@@ -92,7 +101,9 @@ async def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(world: 
     for secret in (key.as_pem(private=False), json.dumps(key.as_dict(private=False)).encode()):
         mac = hmac.digest(secret, f"{head}.{text.split('.')[1]}".encode(), hashlib.sha256)
 
-        await refused(world, f"{head}.{text.split('.')[1]}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}")
+        await refused(
+            world, f"{head}.{text.split('.')[1]}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+        )
 
 
 @pytest.mark.parametrize("alg", ["RS256", "ES384", "ES512", "EdDSA", "PS256", "ES256K"])
@@ -120,7 +131,9 @@ async def test_a_token_of_another_algorithm_is_refused(world: World, alg: str) -
         lambda _: {"kid": None},
     ],
 )
-async def test_a_key_that_comes_with_the_token_is_not_trusted(world: World, more: Callable[[ECKey], dict[str, Any]]) -> None:
+async def test_a_key_that_comes_with_the_token_is_not_trusted(
+    world: World, more: Callable[[ECKey], dict[str, Any]]
+) -> None:
     own = ECKey.generate_key("P-256")
     text = await world.token(PULL, user="guest")
 
@@ -153,7 +166,9 @@ async def test_even_the_right_key_signs_no_token_with_another_header(world: Worl
         {"exp": 1},
     ],
 )
-async def test_claims_that_are_not_this_registrys_are_refused_even_when_signed(world: World, claims: dict[str, Any]) -> None:
+async def test_claims_that_are_not_this_registrys_are_refused_even_when_signed(
+    world: World, claims: dict[str, Any]
+) -> None:
     key = await real_key(world)
     text = await world.token(PULL, user="guest")
 
@@ -192,7 +207,7 @@ async def test_a_changed_token_is_refused(world: World) -> None:
 
 async def test_no_noise_in_a_token_does_anything_but_void_it(world: World) -> None:
     text = await world.token(PULL, user="guest")
-    chance = random.Random(7)  # noqa: S311 - noise, not a secret.
+    chance = random.Random(7)
 
     for _ in range(500):
         place = chance.randrange(len(text) - 6)
@@ -345,7 +360,9 @@ async def is_refused(world: World, text: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_after_a_rotation_old_tokens_are_good_until_they_expire_and_new_ones_have_the_new_key(world: World) -> None:
+async def test_after_a_rotation_old_tokens_are_good_until_they_expire_and_new_ones_have_the_new_key(
+    world: World,
+) -> None:
     old = await world.token(PULL, user="guest")
 
     await world.access.tokens.rotate()

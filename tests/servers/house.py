@@ -35,7 +35,7 @@ def environment(data: Path, **settings: str) -> dict[str, str]:
 
 def moorage(*arguments: str, data: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    return subprocess.run(  # noqa: S603 - ours
+    return subprocess.run(
         [sys.executable, "-m", "moorage", *arguments],
         env=environment(data, **settings),
         capture_output=True,
@@ -85,7 +85,7 @@ def house(data: Path, **settings: str) -> Iterator[House]:
     begun = time.monotonic()
     command = [sys.executable, "-m", "moorage", "up"]
     given = environment(data, **settings)
-    with subprocess.Popen(command, env=given, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
+    with subprocess.Popen(command, env=given, stdout=subprocess.PIPE, text=True) as process:
         try:
             greeting = _greeting(process)
             ports = {name: int(port) for name, port in _ADDRESS.findall(greeting)}

@@ -118,7 +118,7 @@ def test_a_layer_named_twice_counts_once():
 
     found = parse(image(layers=[layer, layer]))
 
-    assert found.blobs.count(held(LAYER, b"layer")) == 2  # noqa: PLR2004
+    assert found.blobs.count(held(LAYER, b"layer")) == 2
     assert found.content_size == len(b"config") + len(b"layer")
 
 
@@ -138,9 +138,7 @@ def test_sha512_is_a_digest_too():
 def test_a_descriptor_may_carry_its_bytes():
     data = base64.b64encode(b"layer").decode()
 
-    assert parse(image(layers=[descriptor(LAYER, b"layer", data=data)])).blobs[1].size == len(
-        b"layer"
-    )
+    assert parse(image(layers=[descriptor(LAYER, b"layer", data=data)])).blobs[1].size == len(b"layer")
 
 
 def test_unknown_members_are_no_matter_even_twice():
@@ -181,9 +179,7 @@ def test_a_referrer_has_the_members_that_it_has():
     entry = manifests.referrer(
         media_type=OCI_MANIFEST, digest=digest, size=1, artifact_type=SBOM, annotations={"a": "b"}
     )
-    bare = manifests.referrer(
-        media_type=OCI_INDEX, digest=digest, size=1, artifact_type="", annotations={}
-    )
+    bare = manifests.referrer(media_type=OCI_INDEX, digest=digest, size=1, artifact_type="", annotations={})
 
     assert entry == {
         "mediaType": OCI_MANIFEST,
@@ -269,14 +265,10 @@ def test_any_bytes_are_a_manifest_or_are_refused(body: bytes, content_type: str 
 
 @given(
     st.sampled_from([image(), index(), artifact()]),
-    st.dictionaries(
-        known_names, json_values | descriptors | st.lists(descriptors, max_size=2), max_size=3
-    ),
+    st.dictionaries(known_names, json_values | descriptors | st.lists(descriptors, max_size=2), max_size=3),
     st.sampled_from([None, OCI_MANIFEST, OCI_INDEX, OCI_ARTIFACT, "a/b"]),
 )
-def test_any_change_to_a_document_is_read_or_refused(
-    whole: Members, change: Members, sent: str | None
-):
+def test_any_change_to_a_document_is_read_or_refused(whole: Members, change: Members, sent: str | None):
     try:
         found = parse({**whole, **change}, sent)
     except ManifestInvalid as refused:

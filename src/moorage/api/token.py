@@ -60,7 +60,7 @@ class FormTooLarge(OCIError):
     code, status, summary = "SIZE_INVALID", 413, "the form is too large"
 
 
-class _Gone(Exception):  # noqa: N818 - it reads as a sentence where it is raised.
+class _Gone(Exception):
     """The client went away before its request was whole."""
 
 
@@ -146,9 +146,7 @@ class TokenService:
                 refresh = _one(fields, "refresh_token")
                 account = await self.access.refreshed(refresh)
             case other:
-                raise TokenRequestInvalid(
-                    "grant_type is password or refresh_token", grant_type=other[:64]
-                )
+                raise TokenRequestInvalid("grant_type is password or refresh_token", grant_type=other[:64])
         issued, given = await self.access.issue(account, asked)
         return _granted(issued, refresh, given)
 
@@ -192,9 +190,7 @@ def _scopes(fields: Fields) -> tuple[TokenScope, ...]:
     if len(asked) > MOST_SCOPES:
         raise TokenRequestInvalid(f"a token has at most {MOST_SCOPES} scopes, not {len(asked)}")
     if sum(_SCOPE_AS_JSON + len(scope.name) for scope in asked) > LONGEST_SCOPES:
-        raise TokenRequestInvalid(
-            "the scopes are too long for one token: ask for fewer repositories at once"
-        )
+        raise TokenRequestInvalid("the scopes are too long for one token: ask for fewer repositories at once")
     return asked
 
 

@@ -44,7 +44,7 @@ _REWRAP = Statement(
 )
 
 
-class MasterKeyWrong(ValueError):  # noqa: N818 - it reads as a sentence where it is raised.
+class MasterKeyWrong(ValueError):
     """The master key is not one, may be read by others, or is not the one that wrapped a secret."""
 
 

@@ -6,7 +6,7 @@ copied, whatever is deleted meanwhile. Uploads on their way are left behind.
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Table, and_, bindparam, or_, select
@@ -45,19 +45,19 @@ def _data(table: Table) -> list[Column[Any]]:
     return [column for column in table.c if column.name != "registry_id"]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _page(table: Table) -> Statement:
     keys = [column for column in table.primary_key if column.name != "registry_id"]
     return Statement(select(*_data(table)).where(_after(keys)).order_by(*keys).limit(PAGE))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _first_page(table: Table) -> Statement:
     keys = [column for column in table.primary_key if column.name != "registry_id"]
     return Statement(select(*_data(table)).order_by(*keys).limit(PAGE))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _add(table: Table) -> Statement:
     return Statement(
         insert(table).values({column.name: bindparam(f"new_{column.name}") for column in _data(table)})

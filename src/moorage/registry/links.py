@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import bindparam, delete, exists, select, update
 
-from moorage.db import Reader, Statement, Tx, insert, one_of
+from moorage.db import Statement, Tx, insert, one_of
 from moorage.db.tables import manifest_blob, registry, repository_blob
 from moorage.registry.quotas import Account
 from moorage.registry.repositories import Repository
