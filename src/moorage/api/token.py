@@ -43,7 +43,7 @@ _FORM = "application/x-www-form-urlencoded"
 _YES = frozenset({"true", "1"})
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 # Clients look for the last of the two schemes' names in the header, so no value may hold either.
-_ASK_PASSWORD: Final = 'Basic realm="moorage"'
+_ASK_PASSWORD: Final = 'Basic realm="moorage"'  # noqa: S105 - a challenge, no password
 
 Fields = dict[str, list[str]]
 

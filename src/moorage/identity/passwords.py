@@ -46,7 +46,7 @@ def lane_of(address: str, name: str) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address or name
-    if parsed.version == 4:
+    if isinstance(parsed, ipaddress.IPv4Address):
         return address
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 

@@ -87,7 +87,7 @@ def _s3(asked: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, s
 
 
 def _remote(parts: SplitResult, options: dict[str, str], *, reading: bool) -> "Remote":
-    from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415
+    from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415 - a folder needs none of them
 
     client: ClientConfig = {
         "connect_timeout": timedelta(seconds=3),
