@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, delete, select, update
 
 from moorage.db import Database, Reader, Statement, Tx, insert
+from moorage.db.errors import Broken
 from moorage.db.tables import blob, doomed, project, repository, upload, upload_part
 from moorage.oci.digests import Digest
 from moorage.oci.errors import BlobUploadUnknown, DigestInvalid, RangeInvalid, SizeInvalid
@@ -147,7 +148,9 @@ class Uploads:
         creates_project: bool = False,
     ) -> Upload:
         """Begin an upload of *subject*'s; *expected* bytes are refused now if they cannot fit."""
-        id_, key = secrets.token_urlsafe(24), new_key()
+        id_ = secrets.token_urlsafe(24)
+        # Where bytes cannot be added to, each request that brings some gets a key of its own, when it comes.
+        parts = (Part(0, new_key(), None),) if self.store.appends else ()
 
         async def work(tx: Tx) -> Repository:
             home = await repositories.ensure(tx, name, creates_project=creates_project)
@@ -163,17 +166,21 @@ class Uploads:
                 at=tx.at,
                 expires=tx.at + self.lifetime,
             )
-            await tx.run(_ADD_PART, upload=id_, n=0, key=key)
+            for part in parts:
+                await tx.run(_ADD_PART, upload=id_, n=part.n, key=part.key)
             return home
 
         home = await self.db.change(work)
-        return Upload(id_, home, subject, algorithm, 0, 0, None, (Part(0, key, None),))
+        return Upload(id_, home, subject, algorithm, 0, 0, None, parts)
 
     async def find(self, name: RepositoryName, id_: str, subject: str) -> Upload:
         """Find an upload of this repository and subject, or raise BlobUploadUnknown; another's is not there."""
         row = await self.db.one(_FIND, upload=id_, name=name.text, now=self.db.now())
         if row is None or row.subject != subject:
-            message = f"there is no upload {id_[:64]} in {name}: it is finished, cancelled, expired or somebody else's; begin a new one"
+            message = (
+                f"there is no upload {id_[:64]} in {name}: it is finished, cancelled, expired or somebody else's; "
+                "begin a new one"
+            )
             raise BlobUploadUnknown(message, upload=id_[:64])
         parts = tuple(Part(p.n, Key(p.key), p.size) for p in await self.db.all(_PARTS, upload=id_))
         home = Repository(row.repository_id, row.project_id, name)
@@ -211,10 +218,7 @@ class Uploads:
         if start is not None and start != found.received:
             raise _out_of_order(found, start)
         hasher = await self._hasher(found, algorithm)
-        part = found.parts[-1]
-        if not self.store.appends and found.received:
-            part = Part(part.n + 1, new_key(), None)
-            await self.db.write(_ADD_PART, upload=found.id, n=part.n, key=part.key)
+        part = found.parts[-1] if self.store.appends else await self._new_part(found)
         offset = found.received if self.store.appends else 0
         try:
             await self.store.write(part.key, offset, source, hasher, limit=self.largest - found.received)
@@ -225,6 +229,15 @@ class Uploads:
                 await self._advance(found, part, hasher)
             raise
         return await self._advance(found, part, hasher)
+
+    async def _new_part(self, found: Upload) -> Part:
+        part = Part(found.parts[-1].n + 1 if found.parts else 0, new_key(), None)
+        try:
+            await self.db.write(_ADD_PART, upload=found.id, n=part.n, key=part.key)
+        except Broken as raced:
+            # Another request has just continued this upload, or ended it.
+            raise _out_of_order(found, found.received) from raced
+        return part
 
     async def _advance(self, found: Upload, part: Part, hasher: Hasher) -> Upload:
         added = hasher.count - found.received
@@ -246,7 +259,7 @@ class Uploads:
             )
 
         await self.db.change(work)
-        parts = tuple(p for p in found.parts if p.n < part.n) + (Part(part.n, part.key, added),)
+        parts = (*(p for p in found.parts if p.n < part.n), Part(part.n, part.key, added))
         return Upload(
             found.id,
             found.repository,
@@ -276,20 +289,25 @@ class Uploads:
     async def finish(self, found: Upload, digest: Digest, origin: Origin) -> None:
         """Make the upload a blob of its repository: whole, durable and of this digest, or raise DigestInvalid."""
         hasher = await self._hasher(found, digest.algorithm)
-        keys = [part.key for part in found.parts if self.store.appends or part.size is not None]
         if hasher.digest() != digest:
-            message = f"the {found.received} bytes that came have digest {hasher.digest()}, not {digest}; the upload is dropped"
+            message = f"the {found.received} bytes have digest {hasher.digest()}, not {digest}; the upload is dropped"
             await self.cancel(found)
             raise DigestInvalid(message, digest=str(digest), actual=str(hasher.digest()))
-        if not found.received:
-            await self.store.write(found.parts[0].key, 0, _Nothing(), None, limit=0)
-            keys = [found.parts[0].key]
-        into = keys[0]
-        if len(keys) > 1:
-            into = new_key()
-            await self.db.write(_ADD_PART, upload=found.id, n=found.parts[-1].n + 1, key=into)
+        keys = await self._keys(found)
+        into = keys[0] if len(keys) == 1 else (await self._new_part(found)).key
         size = await self.store.commit(keys, into)
         await self.db.change(lambda tx: self._link(tx, found, digest, size, into, origin))
+
+    async def _keys(self, found: Upload) -> list[Key]:
+        """List the keys that hold the upload's bytes. There is at least one: even an empty blob has a key."""
+        if found.received:
+            return [part.key for part in found.parts if self.store.appends or part.size]
+        written = [part.key for part in found.parts if part.size is not None]
+        if written and not self.store.appends:
+            return written[:1]
+        key = found.parts[0].key if self.store.appends else (await self._new_part(found)).key
+        await self.store.write(key, 0, _Nothing(), None, limit=0)
+        return [key]
 
     async def _link(self, tx: Tx, found: Upload, digest: Digest, size: int, key: Key, origin: Origin) -> None:
         home = await repositories.get(tx, found.repository.name)
@@ -315,7 +333,7 @@ class Uploads:
 
 
 async def expire(tx: Tx, most: int, grace: int) -> int:
-    """Drop uploads that nobody has continued in time. Their bytes go after *grace*: a stalled writer may yet make them."""
+    """Drop uploads that nobody continued in time; their bytes go after *grace*, for a stalled writer may make them."""
     rows = await tx.all(_EXPIRED, at=tx.at, most=most)
     for row in rows:
         await _drop(tx, row.id, kept=None, destroy_at=tx.at + grace)
@@ -350,5 +368,5 @@ class _Nothing:
 
 
 def _out_of_order(found: Upload, start: int) -> RangeInvalid:
-    message = f"the upload holds {found.received} bytes, so the next chunk must begin at {found.received}, not at {start}"
+    message = f"the upload holds {found.received} bytes: the next chunk begins there, not at {start}"
     return RangeInvalid(message, received=found.received, start=start)
