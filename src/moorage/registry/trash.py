@@ -87,7 +87,7 @@ _TOGETHER = Statement(
 )
 _other = tag.alias("other")
 _TAGS_OF_THEN = Statement(
-    select(tag.c.name, tag.c.manifest_id)
+    select(tag.c.name, tag.c.manifest_id, _m.digest)
     .select_from(tag.join(manifest, _m.id == tag.c.manifest_id))
     .where(
         tag.c.repository_id == bindparam("repository"),
@@ -164,7 +164,8 @@ async def restore(tx: Tx, name: RepositoryName, digest: Digest, origin: Origin) 
     for row in await tx.all(_TAGS_OF_THEN, repository=home.id, stamp=found.deleted_at):
         await tx.run(_ADD_TAG, repository=home.id, name=row.name, manifest=row.manifest_id, at=tx.at)
         await holding.settle(tx, [row.manifest_id])
-        await record(tx, "tag.restore", origin, repository=name.text, tag=row.name)
+        restored = str(Digest.from_raw(row.digest))
+        await record(tx, "tag.restore", origin, repository=name.text, tag=row.name, digest=restored)
     await account.settle()
 
 
