@@ -21,6 +21,7 @@ from moorage.parts import CELL_FILE, registry_file
 from moorage.registry import copying
 from moorage.registry.directory import LOOPBACK, Directory, Entry
 from moorage.registry.opened import Limits, Registries, Registry
+from moorage.registry.events import Gathered
 from moorage.registry.pulls import Pulls
 from moorage.registry.slots import Slots
 from moorage.registry.uploads import Uploads
@@ -116,7 +117,7 @@ def opener(set_: Settings, parts: Parts) -> Callable[[Entry], Awaitable[Registry
         store = parts.store.under(entry.prefix)
         access = Access(db, entry.uuid, parts.master, passwords, token_life=int(set_.entering.token_lifetime))
         uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
-        return Registry(entry, db, store, access, uploads, Pulls(db), Slots(0, asked.parallel_wait), limits)
+        return Registry(entry, db, store, access, uploads, Pulls(db), Gathered(db), Slots(0, asked.parallel_wait), limits)
 
     return open_
 
@@ -162,7 +163,7 @@ async def copy_cell(parts: Parts, folder: Path) -> copying.Copied:
 
     The copy is files, whatever the source is. The master key is not in it: without it, no key in the copy opens.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
     target_cell = await SqliteDatabase.open(folder / CELL_FILE, None, create=True)
     count = await copying.rows(parts.cell, target_cell, cell_tables.metadata.sorted_tables)
     blobs = total = 0

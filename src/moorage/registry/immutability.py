@@ -29,7 +29,10 @@ async def check(reader: Reader, home: Repository, tags: Sequence[str]) -> None:
             continue
         for tag in tags:
             if matches(rule.tags, tag) != bool(rule.excludes_tags):
-                message = f"tag {tag} of {home.name} is configured as immutable (rule {rule.id}: tags {rule.tags!r}); push another tag, or change the rule"
+                message = (
+                    f"tag {tag} of {home.name} is configured as immutable (rule {rule.id}: tags {rule.tags!r}); "
+                    "push another tag, or change the rule"
+                )
                 raise TagImmutable(message, tag=tag, rule=rule.id)
 
 

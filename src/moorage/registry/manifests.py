@@ -8,9 +8,18 @@ from typing import Any
 from sqlalchemy import Select, bindparam, select, update
 
 from moorage.db import Reader, Statement, Tx, insert, one_of
-from moorage.db.tables import blob, manifest, manifest_blob, manifest_child, project, repository, repository_blob, tag
+from moorage.db.tables import (
+    blob,
+    manifest,
+    manifest_blob,
+    manifest_child,
+    project,
+    repository,
+    repository_blob,
+    tag,
+)
 from moorage.oci.digests import Digest
-from moorage.oci.errors import ManifestBlobUnknown, ManifestUnknown
+from moorage.oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestUnknown
 from moorage.oci.manifests import Manifest
 from moorage.oci.names import RepositoryName, Tag
 from moorage.registry import holding, immutability, links, repositories, trash
@@ -63,7 +72,7 @@ _CURRENT_TAGS = Statement(
     )
 )
 _LINKED = Statement(
-    select(blob.c.id, blob.c.digest, repository_blob.c.refs, repository_blob.c.held)
+    select(blob.c.id, blob.c.digest, blob.c.size, repository_blob.c.refs, repository_blob.c.held)
     .select_from(blob.join(repository_blob, repository_blob.c.blob_id == blob.c.id))
     .where(repository_blob.c.repository_id == bindparam("repository"), one_of(blob.c.digest, "digests"))
 )
@@ -124,7 +133,9 @@ _TAGS_OF = Statement(
 )
 _TAG = Statement(
     select(tag.c.id, tag.c.manifest_id).where(
-        tag.c.repository_id == bindparam("repository"), tag.c.name == bindparam("name"), tag.c.end_at.is_(None)
+        tag.c.repository_id == bindparam("repository"),
+        tag.c.name == bindparam("name"),
+        tag.c.end_at.is_(None),
     )
 )
 
@@ -157,7 +168,7 @@ async def get(reader: Reader, name: RepositoryName, reference: Digest | Tag) -> 
     return found
 
 
-async def push(
+async def push(  # noqa: PLR0917 what a push consists of
     tx: Tx,
     name: RepositoryName,
     digest: Digest,
@@ -193,7 +204,13 @@ async def push(
     if mine is None or mine.deleted_at is not None or changed:
         await holding.settle(tx, [*old, manifest_id, *await holding.below(tx, [manifest_id])])
         await record(
-            tx, "manifest.push", origin, repository=name.text, digest=str(digest), tags=list(changed), size=len(body)
+            tx,
+            "manifest.push",
+            origin,
+            repository=name.text,
+            digest=str(digest),
+            tags=list(changed),
+            size=len(body),
         )
     await account.settle()
 
@@ -205,19 +222,33 @@ async def _moved_tags(tx: Tx, home: Repository, tags: Sequence[Tag]) -> dict[str
 
 
 async def _linked(tx: Tx, home: Repository, read: Manifest) -> list[Any]:
-    wanted = {one.digest.raw: one for one in read.blobs}
+    """Give the links to the blobs that a manifest names; layers that are not distributed count if they are here."""
+    wanted = {one.digest.raw: one for one in (*read.foreign, *read.blobs)}
     if not wanted:
         return []
     rows = await tx.all(_LINKED, repository=home.id, digests=list(wanted))
-    if len(rows) < len(wanted):
-        missing = sorted(str(Digest.from_raw(raw)) for raw in wanted.keys() - {bytes(row.digest) for row in rows})
+    here = {bytes(row.digest): row for row in rows}
+    if absent := {one.digest.raw for one in read.blobs} - here.keys():
+        missing = sorted(str(Digest.from_raw(raw)) for raw in absent)
         message = f"repository {home.name} has no blob {', '.join(missing[:5])}; push or mount it before the manifest"
         raise ManifestBlobUnknown(message, digests=missing[:100])
+    for raw, row in here.items():
+        # A client that is told another size than it gets refuses the image when it is pulled: better now.
+        if wanted[raw].size != row.size:
+            digest = wanted[raw].digest
+            message = f"the manifest says {wanted[raw].size} bytes of {digest}, which has {row.size}"
+            raise ManifestInvalid(message, digest=str(digest), size=row.size)
     return rows
 
 
-async def _add(
-    tx: Tx, home: Repository, account: Account, digest: Digest, read: Manifest, body: bytes, linked: Sequence[Any]
+async def _add(  # noqa: PLR0917 what a manifest's row is made of
+    tx: Tx,
+    home: Repository,
+    account: Account,
+    digest: Digest,
+    read: Manifest,
+    body: bytes,
+    linked: Sequence[Any],
 ) -> int:
     row = await tx.one(
         _ADD,
@@ -234,13 +265,16 @@ async def _add(
     )
     manifest_id: int = row.id
     if linked:
-        await tx.many(_ADD_BLOBS, [{"manifest": manifest_id, "blob": one.id, "repository": home.id} for one in linked])
+        await tx.many(
+            _ADD_BLOBS, [{"manifest": manifest_id, "blob": one.id, "repository": home.id} for one in linked]
+        )
         asleep = [one.id for one in linked if one.refs == 0 and not one.held]
         await links.name(tx, account, home, [one.id for one in linked], asleep)
     if read.children:
         children = {child.digest.raw for child in read.children}
         await tx.many(
-            _ADD_CHILDREN, [{"manifest": manifest_id, "child": child, "repository": home.id} for child in children]
+            _ADD_CHILDREN,
+            [{"manifest": manifest_id, "child": child, "repository": home.id} for child in children],
         )
     account.body(len(body), Place.ABSENT, Place.USED)
     return manifest_id

@@ -172,7 +172,8 @@ async def expect_room(tx: Tx, project_id: int, size: int) -> None:
 
 def _exceeded(rule: str, would_use: int, limit: int, more: int) -> QuotaExceeded:
     message = (
-        f"adding {more} bytes would make {would_use}, and {rule} will exceed the configured upper limit of {limit} bytes; "
+        f"adding {more} bytes would make {would_use}: "
+        f"{rule} will exceed the configured upper limit of {limit} bytes; "
         "delete what is no longer needed or raise the limit. Pulls and deletes go on"
     )
     return QuotaExceeded(message, rule=rule, limit=limit, used=would_use - more, requested=more)
