@@ -21,7 +21,7 @@ from moorage.db import Statement, Tx, insert
 from moorage.db import tables as t
 from moorage.db.postgres import Postgres, PostgresDatabase
 from moorage.errors import Unavailable
-from tests.servers.postgres import PostgresServer, running_postgres
+from tests.servers.postgres import PostgresServer, free_port, running_postgres
 
 ids = itertools.count(1_000_000)
 
@@ -146,6 +146,29 @@ async def test_a_cancelled_read_leaves_the_pool_whole(db: PostgresDatabase, post
     assert postgres.pool._made <= postgres.pool.address.size
 
 
+@pytest.mark.parametrize("alive", [True, False])
+async def test_a_connection_handed_to_a_caller_who_just_left_is_the_nexts(
+    postgres: Postgres, *, alive: bool
+) -> None:
+    pool = postgres.pool
+    held = [await pool.acquire() for _ in range(pool.address.size)]
+    leaving = asyncio.ensure_future(pool.acquire())
+    await asyncio.sleep(0)
+    handed = held.pop()
+    if not alive:
+        handed.terminate()
+    pool.release(handed)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+
+    held.append(await pool.acquire())
+
+    assert leaving.cancelled()
+    assert pool._made == len(held) == pool.address.size
+    for connection in held:
+        pool.release(connection)
+
+
 async def test_a_number_that_no_registry_has_is_refused(postgres: Postgres) -> None:
     with pytest.raises(ValueError, match="number"):
         postgres.bound(0)
@@ -225,7 +248,7 @@ def bouncer(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[str]:
     if program is None:
         pytest.skip("Debian's package pgbouncer is missing")
     url = postgres_server.cell()
-    port = postgres_server.port + 1 if postgres_server.port < 65_000 else postgres_server.port - 1
+    port = free_port()
     folder = postgres_server.folder / "bouncer"
     folder.mkdir()
     (folder / "pgbouncer.ini").write_text(

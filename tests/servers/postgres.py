@@ -133,7 +133,7 @@ def running_postgres(*settings: str, fsync: bool = True) -> Iterator[PostgresSer
             "--locale=C.UTF-8", "--encoding=UTF8",
         ]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **_as_postgres())
-        server = PostgresServer(programs, folder, _free_port(), fsync, settings)
+        server = PostgresServer(programs, folder, free_port(), fsync, settings)
         try:
             server.start()
             yield server
@@ -154,7 +154,8 @@ def _as_postgres() -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -122,7 +122,18 @@ REFUSED: dict[str, Any] = {
     "another's table written": insert(harbour).values(id=1),
     "full join": select(ship.c.id).join(crew, crew.c.ship_id == ship.c.id, full=True),
     "a registry given": insert(ship).values(registry_id=2, id=1),
+    "a registry given in many": insert(ship).values([{"id": 1}, {"registry_id": 2, "id": 2}]),
+    "a registry's column given in many": insert(ship).values([{ship.c.registry_id: 2, ship.c.id: 1}]),
+    "a registry given with a select": insert(ship).from_select(
+        ["registry_id", "id"], select(crew.c.ship_id, crew.c.id)
+    ),
     "a registry changed": update(ship).values(registry_id=2),
+    "a registry changed in a conflict": insert(ship)
+    .values(id=1)
+    .on_conflict_do_update(index_elements=[ship.c.id], set_={"registry_id": 2}),
+    "a registry's column changed in a conflict": insert(ship)
+    .values(id=1)
+    .on_conflict_do_update(index_elements=[ship.c.id], set_={ship.c.registry_id: 2}),
     "no values": insert(ship),
     "two columns of one name": select(ship.c.id, crew.c.id.label("id")),
     "a constraint's name": insert(ship)

@@ -30,7 +30,7 @@ from sqlalchemy.sql.selectable import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.sql.elements import ColumnElement
     from sqlalchemy.sql.selectable import FromClause
@@ -68,6 +68,12 @@ def conditions(source: FromClause) -> list[ColumnElement[bool]]:
     if isinstance(table, TableValuedAlias | Values | Select | CompoundSelect) or table.is_dml:
         return []
     raise Unbindable(f"a registry's statement cannot read from {table!r}")
+
+
+def _refuse_registry(columns: Iterable[Any]) -> None:
+    """Raise Unbindable when the registry is among the columns that a statement gives values to."""
+    if COLUMN in {getattr(column, "key", column) for column in columns}:
+        raise Unbindable("the registry is added to a row, not given with it")
 
 
 def _tables(source: Any) -> list[Table]:
@@ -156,6 +162,7 @@ class _Binder(_Base):  # type: ignore[misc]
     def _held_insert(self, stmt: Any) -> Any:
         self._hold([stmt.table])
         if stmt.select is not None:
+            _refuse_registry(stmt._select_names)  # noqa: SLF001 - as below.
             inner = stmt.select.subquery("given")
             self._hold([inner])
             # WHERE, because SQLite takes ON CONFLICT after a bare FROM for a join's ON.
@@ -165,6 +172,9 @@ class _Binder(_Base):  # type: ignore[misc]
             clone.select = outer
             return clone
         if stmt._multi_values:  # noqa: SLF001 - SQLAlchemy shows it nowhere else.
+            for rows in stmt._multi_values:  # noqa: SLF001 - as above.
+                for row in rows:
+                    _refuse_registry(row)
             clone = stmt._clone()  # noqa: SLF001 - as above.
             clone._multi_values = tuple(  # noqa: SLF001 - as above.
                 [{COLUMN: _HERE, **row} for row in rows]
@@ -173,14 +183,15 @@ class _Binder(_Base):  # type: ignore[misc]
             return clone
         if not stmt._values:  # noqa: SLF001 - as above.
             raise Unbindable(f"say which columns of {stmt.table.name} are inserted: .values(…)")
-        if COLUMN in {getattr(key, "key", key) for key in stmt._values}:  # noqa: SLF001 - as above.
-            raise Unbindable("the registry is added to a row, not given with it")
+        _refuse_registry(stmt._values)  # noqa: SLF001 - as above.
         return stmt.values({COLUMN: _HERE})
 
     def _on_conflict_target(self, clause: Any, **kw: Any) -> str:
         text: str = super()._on_conflict_target(clause, **kw)
         if getattr(clause, "constraint_target", None) is not None:
             raise Unbindable("name a conflict's columns: SQLite knows no ON CONSTRAINT")
+        if self.bound:
+            _refuse_registry(getattr(clause, "update_values_to_set", ()))
         if self.bound and text.startswith("(") and COLUMN not in text:
             text = f"({COLUMN}, {text[1:]}"
         return text

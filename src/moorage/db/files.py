@@ -15,6 +15,7 @@ import fcntl
 import os
 import sqlite3
 import sys
+from collections import deque
 from typing import TYPE_CHECKING
 
 from moorage.db.errors import Broken, Failed, Vanished
@@ -31,6 +32,7 @@ DELETED = 0x4D4F4F52
 """``user_version`` of a file whose registry is deleted: nothing is written to it any more."""
 
 BUSY_MS = 5_000
+_unclosed: deque[tuple[Path, sqlite3.Connection]] = deque()
 _OTHERS = ("apsw", "pysqlite3", "sqlcipher3")
 _AWAY = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOMEM")
 
@@ -83,12 +85,28 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def close(path: Path, connection: sqlite3.Connection) -> None:
-    """Close a connection under the lock: the last one to close checkpoints."""
+    """Close a connection under the lock: the last one to close checkpoints.
+
+    One whose lock cannot be opened (no descriptor is left, say) is closed after a later one.
+    """
+    if _is_closed(path, connection):
+        with contextlib.suppress(IndexError):
+            while _is_closed(*_unclosed.popleft()):
+                pass
+
+
+def _is_closed(path: Path, connection: sqlite3.Connection) -> bool:
     try:
         with locked(path):
             connection.close()
     except Vanished:
         connection.close()
+    except OSError:
+        with contextlib.suppress(sqlite3.Error):
+            connection.rollback()
+        _unclosed.append((path, connection))
+        return False
+    return True
 
 
 def wal_size(path: Path) -> int:

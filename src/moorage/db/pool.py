@@ -197,14 +197,24 @@ class Pool:
         try:
             async with asyncio.timeout(PATIENCE):
                 return await waiter
-        except TimeoutError:
-            raise Unavailable("every connection to the database is in use", retry_after=2) from None
-        finally:
+        except asyncio.CancelledError:
             self._leave(waiter)
+            raise
+        except TimeoutError:
+            self._leave(waiter)
+            raise Unavailable("every connection to the database is in use", retry_after=2) from None
 
     def _leave(self, waiter: asyncio.Future[Connection | None]) -> None:
+        """Leave the line, and pass on what was handed over in that very moment."""
         with contextlib.suppress(ValueError):
             self._waiters.remove(waiter)
+        if waiter.cancelled() or not waiter.done():
+            return
+        connection = waiter.result()
+        if connection is None:
+            self._forget()
+        else:
+            self.release(connection)
 
     def _hand(self, connection: Connection | None) -> bool:
         while self._waiters:

@@ -157,20 +157,19 @@ class Change:
     def deliver(self) -> None:
         """Tell the caller, in its own loop."""
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-            self._loop.call_soon_threadsafe(self._settle)
+            self._loop.call_soon_threadsafe(self._settle, self.value, self.error)
 
-    def _settle(self) -> None:
+    def _settle(self, value: Any, error: BaseException | None) -> None:
         if self._future.done():
             return
-        if self.error is None:
-            self._future.set_result(self.value)
+        if error is None:
+            self._future.set_result(value)
         else:
-            self._future.set_exception(self.error)
+            self._future.set_exception(error)
 
     def _give_up(self) -> None:
         if self.claim():
-            self.error = Unavailable("too many changes wait for this registry", retry_after=2)
-            self._settle()
+            self._settle(None, Unavailable("too many changes wait for this registry", retry_after=2))
 
 
 def _drive(work: Callable[[SqliteTx], Awaitable[Any]], tx: SqliteTx) -> Any:
@@ -221,8 +220,10 @@ class Writer:
             self._closed = True
             self._wake.notify()
             thread = self._thread
-        if thread is not None:
+        while thread is not None:
             thread.join()
+            with self._wake:
+                thread = self._thread
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -260,8 +261,9 @@ class Writer:
             for change in group or self._take():
                 change.value, change.error = None, _told(error)
                 change.deliver()
-            if connection is not None:
-                files.close(self._path, connection)
+            if connection is None or (isinstance(error, OSError) and not connection.in_transaction):
+                return connection  # Only the lock could not be opened: the connection is as it was.
+            files.close(self._path, connection)
             return None
         return connection
 
