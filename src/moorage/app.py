@@ -96,7 +96,8 @@ class Moorage:
                     await serve(_console_sites(set_, parts, sockets), leash, grace)
                 else:
                     plane = _plane(set_, parts)
-                    beside = [plane.open_ports(leash)] if leash else []
+                    beside = [plane.registries.tend(set_.upkeep.pulls_interval)]
+                    beside += [plane.open_ports(leash)] if leash else []
                     await serve(_registry_sites(set_, parts, sockets, plane), leash, grace, beside)
                     await plane.registries.close()
 
@@ -104,6 +105,7 @@ class Moorage:
 
     def work(self, inherited: Inherited) -> int:
         """Do background work in this process."""
+        from moorage import working
         from moorage.serving import on_signal
 
         set_ = _start()
@@ -112,10 +114,31 @@ class Moorage:
         async def main() -> None:
             asked = asyncio.Event()
             on_signal(asked.set)
-            async with _opened(set_):
+            async with _opened(set_) as parts:
                 if leash is not None:
                     leash.ready()
-                await asked.wait()
+                await working.work(working.Worker.of(set_, parts), asked, set_.upkeep.worker_name)
+
+        return _work(main())
+
+    def collect(self, name: str | None) -> int:
+        """Collect now what nothing needs any more."""
+        from moorage import working
+
+        set_ = _start()
+
+        async def main() -> None:
+            found = False
+            async with _opened(set_) as parts:
+                async for entry, done in working.collect_now(parts, working.terms(set_, parts), name):
+                    found = True
+                    say(
+                        f"{entry.name}\t"
+                        + "\t".join(f"{n} {what}" for what, n in working.figures(done).items())
+                        + "\n"
+                    )
+            if not found:
+                sys.exit(f"there is no registry {name} here" if name else "there is no registry here")
 
         return _run(main())
 
@@ -290,6 +313,20 @@ def _run(main: Coroutine[Any, Any, None]) -> int:
     with _told():
         run(main)
     return 0
+
+
+def _work(main: Coroutine[Any, Any, None]) -> NoReturn:
+    from moorage.jobs.engine import Broken
+
+    status = 1
+    try:
+        status = _run(main)
+    except* Broken as broken:
+        sys.stderr.write("".join(f"{one}\n" for one in broken.exceptions))
+    # Threads of the jobs' engine may wait for a database that does not come back. Whatever they do, the next worker
+    # takes it up.
+    logging.shutdown()
+    os._exit(status)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from moorage.db import Database, Statement, migrate
 from moorage.db.cell import entry
+from moorage.db.files import MARKS
 from moorage.db.sqlite import SqliteDatabase
 from moorage.identity.keys import MasterKey, MasterKeyWrong
 from moorage.registry.directory import Entry
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY_FILE = "master.key"
 CELL_FILE = "cell.sqlite"
+JOBS_FILE = "jobs.sqlite"
 REGISTRIES = "registries"
 
 # Nothing is ever kept under these: the answer that there is nothing is a sign of life.
@@ -42,6 +44,16 @@ class Place:
     def cell_file(self) -> Path:
         """Give the file of the cell's directory, when there is no PostgreSQL."""
         return self.data / CELL_FILE
+
+    @property
+    def registries(self) -> Path:
+        """Give the folder of the registries' files, when there is no PostgreSQL."""
+        return self.data / REGISTRIES
+
+    @property
+    def jobs_file(self) -> Path:
+        """Give the file of the worker's jobs, when there is no PostgreSQL."""
+        return self.data / JOBS_FILE
 
     @property
     def key_file(self) -> Path:
@@ -81,10 +93,14 @@ class Parts:
 
 async def registry_file(data: Path, found: Entry) -> SqliteDatabase:
     """Open a registry's file in a data folder, making it when it is not there yet."""
-    folder = data / REGISTRIES
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{found.uuid}-{found.generation}.sqlite"
+    path = data / REGISTRIES / f"{name_of(found)}.sqlite"
+    (path.parent / MARKS).mkdir(mode=0o700, parents=True, exist_ok=True)
     return await SqliteDatabase.open(path, found.id, create=True)
+
+
+def name_of(found: Entry) -> str:
+    """Name a registry's file: a path is never used twice."""
+    return f"{found.uuid}-{found.generation}"
 
 
 @contextlib.asynccontextmanager

@@ -20,8 +20,8 @@ from moorage.identity.passwords import Passwords
 from moorage.parts import CELL_FILE, registry_file
 from moorage.registry import copying
 from moorage.registry.directory import LOOPBACK, Directory, Entry
-from moorage.registry.opened import Limits, Registries, Registry
 from moorage.registry.events import Gathered
+from moorage.registry.opened import Limits, Registries, Registry
 from moorage.registry.pulls import Pulls
 from moorage.registry.slots import Slots
 from moorage.registry.uploads import Uploads
@@ -117,7 +117,9 @@ def opener(set_: Settings, parts: Parts) -> Callable[[Entry], Awaitable[Registry
         store = parts.store.under(entry.prefix)
         access = Access(db, entry.uuid, parts.master, passwords, token_life=int(set_.entering.token_lifetime))
         uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
-        return Registry(entry, db, store, access, uploads, Pulls(db), Gathered(db), Slots(0, asked.parallel_wait), limits)
+        return Registry(
+            entry, db, store, access, uploads, Pulls(db), Gathered(db), Slots(0, asked.parallel_wait), limits
+        )
 
     return open_
 

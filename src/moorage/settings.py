@@ -254,15 +254,29 @@ class Upkeep:
     )
     collection_grace: float = _setting(
         "COLLECTION_GRACE",
-        kinds.duration("0s", "90d"),
+        kinds.duration("1s", "90d"),
         "1d",
-        "How long bytes that nothing names are kept, for a push that is about to name them.",
+        "How long a blob that no manifest names is promised to whoever pushed or looked for it, for the manifest"
+        " that is about to name it. Trash is kept as long at least.",
     )
     pulls_interval: float = _setting(
         "PULLS_INTERVAL",
         kinds.duration("100ms", "1h"),
         "10s",
         "How often pull counts and times, gathered in memory, are written.",
+    )
+    events_kept: float = _setting(
+        "EVENTS_KEPT",
+        kinds.duration("1m", "3650d"),
+        "90d",
+        "How long events stay in the record of a registry.",
+    )
+    worker_name: str = _setting(
+        "WORKER_NAME",
+        kinds.TEXT,
+        "",
+        "The name of this worker among those of a fleet, the same after a restart and no other's; without one, the"
+        " machine's name.",
     )
 
 

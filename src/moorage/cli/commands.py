@@ -50,6 +50,10 @@ class Server(Protocol):
         """Do background work in this process."""
         ...
 
+    def collect(self, name: str | None) -> int:
+        """Collect now what nothing needs any more, in one registry or in all."""
+        ...
+
     def migrate(self, *, contract: bool) -> int:
         """Make or upgrade the schema; *contract* ends the support of the release before."""
         ...
@@ -161,6 +165,14 @@ def _add_keeping(commands: Commands) -> None:
         action="store_true",
         help="also drop what only the release before needs, once none of its processes is left",
     )
+    collect = _command(
+        commands,
+        "collect",
+        "collect now what nothing needs any more, and print figures",
+        "Workers do so by themselves each MOORAGE_COLLECTION_INTERVAL; pushes and pulls go on meanwhile.",
+        lambda server, given: server.collect(given.name),
+    )
+    collect.add_argument("name", nargs="?", metavar="NAME", help="the registry; every one without it")
     copy = _command(
         commands,
         "copy",

@@ -61,9 +61,16 @@ class Tx(Reader, Protocol):
         """Say that this change touches who may do what, so that caches are asked anew."""
         ...
 
+    async def mark(self) -> None:
+        """Say that this change writes to the outbox, so that the relay looks there."""
+        ...
+
 
 class Database(Reader, Protocol):
     """The rows of one registry, or of a cell. It passes ``tests/contracts/test_database.py``."""
+
+    inline: bool
+    """Whether reads end without a pause, so that they may be driven where nothing can be awaited."""
 
     async def change(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run *work* in a turn of its own: all or nothing, durable when this returns.

@@ -32,6 +32,8 @@ DELETED = 0x4D4F4F52
 """``user_version`` of a file whose registry is deleted: nothing is written to it any more."""
 
 BUSY_MS = 5_000
+MARKS = "dirty"
+"""The folder, beside the files, of the marks that wake the relay."""
 _unclosed: deque[tuple[Path, sqlite3.Connection]] = deque()
 _OTHERS = ("apsw", "pysqlite3", "sqlcipher3")
 _AWAY = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOMEM")
@@ -107,6 +109,21 @@ def _is_closed(path: Path, connection: sqlite3.Connection) -> bool:
         _unclosed.append((path, connection))
         return False
     return True
+
+
+def mark(path: Path) -> None:
+    """Mark the file's outbox as written to. A mark is a hint: where none can be made, the relay comes later."""
+    name = f"{path.parent}/{MARKS}/{path.stem}"
+    with contextlib.suppress(OSError):
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def take_marks(folder: Path) -> list[str]:
+    """Take away the marks of a folder's files, and give their names without ending."""
+    names = os.listdir(folder / MARKS)  # noqa: PTH208 - each second, so the cheap way.
+    for name in names:
+        os.unlink(folder / MARKS / name)  # noqa: PTH108 - as above.
+    return names
 
 
 def wal_size(path: Path) -> int:

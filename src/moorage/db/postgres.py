@@ -66,6 +66,11 @@ class Postgres:
         """Give the cell's own database."""
         return PostgresDatabase(self, None, self._queue(0))
 
+    async def marked(self) -> list[int]:
+        """List the registries whose outbox holds anything; raise Unavailable."""
+        asked = "SELECT DISTINCT registry_id FROM outbox"
+        return [row[0] for row in await self.pool.read(operator.methodcaller("fetch", asked))]
+
     async def close(self) -> None:
         """Finish the waiting changes and let go of every connection."""
         for turns in list(self._turns.values()):
@@ -104,6 +109,8 @@ class Postgres:
 
 class PostgresDatabase:
     """One registry's rows, or the cell's own; see ``moorage.db.Database``."""
+
+    inline = False
 
     def __init__(self, postgres: Postgres, registry_id: int | None, turns: Turns) -> None:
         self.registry_id = registry_id

@@ -87,6 +87,9 @@ class PostgresTx:
             with self._watched() as connection:
                 await connection.execute(_TOUCH, self._registry)
 
+    async def mark(self) -> None:
+        """Nothing: the relay asks all registries' outbox in one question."""
+
     def end(self) -> None:
         """Refuse whatever a function that was given this tx still tries."""
         self._connection = None

@@ -41,14 +41,17 @@ TOUCH = "UPDATE registry SET access_version = access_version + 1 WHERE registry_
 class SqliteTx:
     """A transaction that runs in the writer's thread; see ``moorage.db.Tx``."""
 
-    __slots__ = ("_connection", "_mode", "_registry", "at", "failed")
+    __slots__ = ("_connection", "_marks", "_mode", "_registry", "at", "failed")
 
-    def __init__(self, connection: sqlite3.Connection, registry: int | None, at: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, registry: int | None, at: int, marks: Path | None = None
+    ) -> None:
         self._connection: sqlite3.Connection | None = connection
         self._registry = registry
         self._mode = SQLITE if registry is None else SQLITE_BOUND
         self.at = at
         self.failed: BaseException | None = None
+        self._marks = marks
 
     async def one(self, statement: Statement, /, **params: object) -> Any | None:
         """Give the first row, or None."""
@@ -80,6 +83,12 @@ class SqliteTx:
         if self._registry is not None:
             with self._watched() as connection:
                 connection.execute(TOUCH, {REGISTRY: self._registry})
+
+    async def mark(self) -> None:
+        """Leave the mark beside the files, before the commit: after it, a crash might come first."""
+        if self._marks is not None:
+            files.mark(self._marks)
+            self._marks = None
 
     def mark_deleted(self) -> None:
         """Mark the file, so that every later write in any process is refused."""
@@ -304,7 +313,7 @@ class Writer:
         """Run one change, so that its failure takes nothing of the others with it."""
         if not alone:
             connection.execute("SAVEPOINT one")
-        change.run(SqliteTx(connection, self._registry, at))
+        change.run(SqliteTx(connection, self._registry, at, self._path))
         if not connection.in_transaction:
             # A full disk makes SQLite roll back everything at once, the others' changes too.
             error = change.error

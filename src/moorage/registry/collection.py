@@ -6,7 +6,8 @@ is due stands in columns that the changes themselves write (``expires_at``, ``de
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Self
 
 from sqlalchemy import bindparam, delete, exists, select, update
 
@@ -26,13 +27,16 @@ from moorage.db.tables import (
     upload_part,
 )
 from moorage.oci.digests import Digest
-from moorage.registry import links, uploads
+from moorage.registry import events, links, uploads
 from moorage.registry.events import SYSTEM, record
 from moorage.registry.quotas import Account, Place
 from moorage.storage import BlobStore, Key
 
 STEP = 50
 
+_SET_LEASE = Statement(
+    update(registry).where(registry.c.lease != bindparam("lease")).values(lease=bindparam("lease"))
+)
 _WINDOWS = Statement(select(registry.c.lease, registry.c.trash_window))
 _TRASHED = Statement(
     select(
@@ -108,9 +112,35 @@ class Collected:
     links: int = 0
     tags: int = 0
     destroyed: int = 0
+    events: int = 0
 
     def __bool__(self) -> bool:
-        return any((self.uploads, self.manifests, self.links, self.tags, self.destroyed))
+        return any(astuple(self))
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long things are kept, in microseconds.
+
+    ``lease`` is how long a blob that no manifest names is promised; ``longest_request`` how long after its expiry an
+    upload might still be written to; ``margin`` how far clocks may differ; ``events`` how long the record is kept.
+    """
+
+    lease: int
+    longest_request: int
+    margin: int
+    events: int
+
+
+async def tend(db: Database, store: BlobStore, terms: Terms) -> Collected:
+    """Do one round of collection on these terms, and drop what of the record is old. Repeat while it did something."""
+    await db.write(_SET_LEASE, lease=terms.lease)
+    dropped = await events.drop_old(db, db.now() - terms.events)
+    done = await collect(db, store, longest_request=terms.longest_request, margin=terms.margin)
+    return done + Collected(events=dropped)
 
 
 async def collect(db: Database, store: BlobStore, *, longest_request: int, margin: int) -> Collected:

@@ -1,18 +1,25 @@
 """Open registries: each a world of its own, bound to its rows and its bytes, that knows of no other."""
 
 import asyncio
+import logging
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from moorage.db import Database
-from moorage.errors import Problem
+from moorage.db import Database, Vanished
+from moorage.errors import Problem, Unavailable
 from moorage.identity.access import Access
 from moorage.registry.directory import Entry
+from moorage.registry.events import Gathered
 from moorage.registry.pulls import Pulls
 from moorage.registry.slots import Slots
 from moorage.registry.uploads import Uploads
 from moorage.storage import BlobStore
+
+LOG = logging.getLogger(__name__)
+SECOND = 1.0
+"""How often pulls and denials are written down: what a crash may lose of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +44,27 @@ class Registry:
     access: Access
     uploads: Uploads
     pulls: Pulls
+    gathered: Gathered
     slots: Slots
     limits: Limits
+
+    async def write_down(self, *, pulls: bool) -> None:
+        """Write what was gathered in memory, and pull counts if it is their time. What cannot be written waits."""
+        try:
+            await self.gathered.flush()
+            if pulls:
+                await self.pulls.flush()
+        except Unavailable as problem:
+            LOG.warning(
+                "pulls and denials wait to be written: %s", problem, extra={"registry": self.entry.name}
+            )
+        except Vanished:
+            return
+
+    async def close(self) -> None:
+        """Write down what is left, and let go of the rows."""
+        await self.write_down(pulls=True)
+        await self.db.close()
 
 
 Open = Callable[[Entry], Awaitable[Registry]]
@@ -75,6 +101,19 @@ class Registries:
                 del self._open[key]
             raise
 
+    async def tend(self, pulls_interval: float) -> None:
+        """Write down what was gathered: events each second, counts of pulls at this interval. Until cancelled."""
+        pause, counted = min(SECOND, pulls_interval), time.monotonic()
+        while True:
+            await asyncio.sleep(pause)
+            due = time.monotonic() - counted >= pulls_interval
+            if due:
+                counted = time.monotonic()
+            opened = [one for one in self._open.values() if one.done() and not one.cancelled()]
+            await asyncio.gather(
+                *(one.result().write_down(pulls=due) for one in opened if one.exception() is None)
+            )
+
     def _make_room(self) -> None:
         while len(self._open) > self.most:
             _, oldest = self._open.popitem(last=False)
@@ -94,5 +133,4 @@ async def _close(opened: asyncio.Future[Registry]) -> None:
         registry = await opened
     except (asyncio.CancelledError, Problem):
         return
-    await registry.pulls.flush()
-    await registry.db.close()
+    await registry.close()

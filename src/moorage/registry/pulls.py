@@ -32,7 +32,7 @@ class Pulls:
         self._seen[manifest_id] = ((seen[0] if seen else 0) + 1, self.db.now())
 
     async def flush(self) -> int:
-        """Write down what was noted; give how many manifests it was of."""
+        """Write down what was noted; give how many manifests it was of. Raises Unavailable, and keeps it then."""
         if not self._seen:
             return 0
         taken, self._seen = self._seen, {}
@@ -42,5 +42,11 @@ class Pulls:
                 if not await tx.run(_MORE, manifest=manifest, more=more, last=last):
                     await tx.run(_FIRST, manifest=manifest, more=more, last=last)
 
-        await self.db.change(work)
+        try:
+            await self.db.change(work)
+        except BaseException:
+            for manifest, (more, last) in taken.items():
+                since = self._seen.get(manifest, (0, last))
+                self._seen[manifest] = (since[0] + more, since[1])
+            raise
         return len(taken)

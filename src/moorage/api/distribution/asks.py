@@ -16,7 +16,7 @@ from moorage.identity.roles import OciAction
 from moorage.oci.digests import Digest
 from moorage.oci.errors import DigestInvalid, NameInvalid, PaginationNumberInvalid, Unauthorized, Unsupported
 from moorage.oci.names import RepositoryName
-from moorage.registry.events import Origin
+from moorage.registry.events import Origin, Seen
 from moorage.registry.opened import Registry
 
 API_VERSION: Header = (b"docker-distribution-api-version", b"registry/2.0")
@@ -110,6 +110,21 @@ class Ask:
             address=client[0] if client else "",
             agent=(self.header(b"user-agent") or "")[:256],
         )
+
+    def note(self, kind: str, *, target: str, asked: str, rule: str = "") -> None:
+        """Note a pull or (by a *rule*) a denial, as one event with others that are alike."""
+        client, name = self.scope.get("client"), self.place.name
+        seen = Seen(
+            kind,
+            rule,
+            self.who.caller.name or "anonymous",
+            client[0] if client else "",
+            self.headers.get(b"user-agent", b""),
+            name.project if name else "",
+            target,
+            asked,
+        )
+        self.registry.gathered.note(seen, logs.request_id.get())
 
     async def may(self, name: RepositoryName, *actions: OciAction) -> bool:
         """Say whether the caller may do this to another repository, too.

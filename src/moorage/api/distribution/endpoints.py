@@ -20,6 +20,7 @@ from moorage.identity.roles import OciAction
 from moorage.identity.scopes import Scope as TokenScope
 from moorage.oci.errors import Denied, OCIError, Unauthorized, Unsupported
 from moorage.oci.names import RepositoryName
+from moorage.registry import denials
 from moorage.registry.opened import Registry
 from moorage.storage import Disconnected
 
@@ -81,9 +82,10 @@ class Distribution:
         """Answer one request, or refuse it in the spec's dialect."""
         place: Place | None = None
         route: Route | None = None
+        who = NOBODY
+        headers = dict(scope["headers"])
         try:
             place, route = _find(scope)
-            headers = dict(scope["headers"])
             who = await self._caller(headers, scope)
             await self._check(who, place, route)
             ask = Ask(self.registry, place, who, headers, scope, receive, send)
@@ -94,6 +96,8 @@ class Distribution:
         except Disconnected:
             return
         except Problem as problem:
+            if place is not None:
+                _note(Ask(self.registry, place, who, headers, scope, receive, send), problem)
             answer = dialects.oci(
                 problem, logs.request_id.get(), headers=_challenge(scope, problem, place, route)
             )
@@ -139,6 +143,14 @@ class Distribution:
             raise Denied(message, needs=list(route.needs))
         reason = "insufficient_scope" if verdict is Verdict.INSUFFICIENT_SCOPE else ""
         raise Unauthorized(f"sign in to {wanted}", reason=reason)
+
+
+def _note(ask: Ask, problem: Problem) -> None:
+    """Note a denial; any other refusal is no event."""
+    rule = denials.rule(problem, credentials=b"authorization" in ask.headers)
+    if rule:
+        asked = f"{ask.scope['method'][:20]} {ask.place.kind}"
+        ask.note(denials.KIND, target=str(ask.place.name or ""), asked=asked, rule=rule)
 
 
 def _find(scope: Scope) -> tuple[Place, Route]:

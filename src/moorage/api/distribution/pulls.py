@@ -38,6 +38,7 @@ async def pull_manifest(ask: Ask) -> None:
     )
     if ask.scope["method"] == "GET":
         ask.registry.pulls.count(found.id)
+        ask.note("manifest.pull", target=f"{ask.place.name}@{digest.decode()}", asked=ask.place.rest)
 
 
 async def pull_blob(ask: Ask) -> None:
