@@ -1,7 +1,7 @@
 # One command each. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test check bench fmt docs lock clean
+.PHONY: help up test check check-format check-lint check-types check-imports bench fmt docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,10 +20,19 @@ up: $(VENV)/run.stamp ## Run Moorage on this machine, until Ctrl-C
 test: $(VENV)/dev.stamp ## Run every test, in random order
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
-check: $(VENV)/dev.stamp ## Check format, lint, types and import contracts
-	$(BIN)/ruff format --check .
+# `make -k check` goes on after what fails.
+check: check-format check-lint check-types check-imports ## Check format, lint, types and import contracts
+
+check-format: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check --quiet .
+
+check-lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
+
+check-types: $(VENV)/dev.stamp
 	$(BIN)/mypy
+
+check-imports: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
 bench: $(VENV)/dev.stamp ## Run peers and ourselves side by side, and print ratios
