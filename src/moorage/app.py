@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from moorage.api.http.limits import Limits
     from moorage.parts import Parts, Place
     from moorage.planes import RegistryPlane
+    from moorage.registry.directory import Entry
     from moorage.serving import Site
     from moorage.web.console import Console
 
@@ -161,7 +162,7 @@ class Moorage:
         async def main() -> None:
             async with _opened(set_) as parts:
                 made = await planes.create_registry(set_, parts, name, plan)
-                address = f"{_name(set_.listening.host)}:{made.entry.port or set_.listening.registry_port}"
+                address = _address_of(set_, made.entry)
                 say(
                     f"Registry   {name}\nAddress    {address}\nUser       admin\nPassword   {made.password}\n"
                 )
@@ -195,7 +196,7 @@ class Moorage:
 
             async with _opened(set_) as parts:
                 for one in await provisioning.listed(parts.cell):
-                    address = f"{_name(set_.listening.host)}:{one.port or set_.listening.registry_port}"
+                    address = _address_of(set_, one)
                     say(f"{one.name}\t{one.plan}\t{one.state}\t{address}\t{one.uuid}\n")
 
         return _run(main())
@@ -435,6 +436,15 @@ def _health(set_: Settings, parts: Parts) -> Health:
 def _address(set_: Settings) -> str:
     """Give the first registry's address as clients of this machine write it."""
     return f"{_name(set_.listening.host)}:{set_.listening.registry_port}"
+
+
+def _address_of(set_: Settings, found: Entry) -> str:
+    """Give a registry's address: a host name of its own where there is a domain, else a port."""
+    from moorage.cloud import provisioning
+
+    place = set_.listening
+    host = provisioning.host_name(found, place.zone) if place.zone else _name(place.host)
+    return f"{host}:{found.port or place.registry_port}"
 
 
 def _name(host: str) -> str:

@@ -128,7 +128,7 @@ async def first_registry(set_: Settings, parts: Parts) -> str | None:
     """Make the first registry, if there is none; give its administrator's password if it was made just now."""
     plan = provisioning.PLANS["LOCAL"]
     port = set_.listening.registry_port
-    entry = await provisioning.place(parts.cell, FIRST, plan, first_port=port)
+    entry = await provisioning.place(parts.cell, FIRST, plan, first_port=port, zone=set_.listening.zone)
     return await ensure_rows(parts, entry, creates_projects=True, password=set_.keeping.password or None)
 
 
@@ -156,7 +156,12 @@ async def create_registry(set_: Settings, parts: Parts, name: str, plan: str) ->
         return await ensure_rows(parts, entry)
 
     return await provisioning.create(
-        parts.cell, name, provisioning.PLANS[plan], first_port=set_.listening.registry_port, ensure_rows=rows
+        parts.cell,
+        name,
+        provisioning.PLANS[plan],
+        first_port=set_.listening.registry_port,
+        zone=set_.listening.zone,
+        ensure_rows=rows,
     )
 
 

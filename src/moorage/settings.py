@@ -58,6 +58,9 @@ class Listening:
         "",
         "The suffix of the registries' host names; without one, registries are told apart by port.",
     )
+    region: str = _setting(
+        "REGION", kinds.DOMAIN, "local", "The region's part of a host name: <registry>.<region>.<domain>."
+    )
     tls_cert: Path | None = _setting(
         "TLS_CERT",
         kinds.FILE,
@@ -82,6 +85,11 @@ class Listening:
         "20s",
         "How long requests under way may take to end after SIGTERM before they are cut.",
     )
+
+    @property
+    def zone(self) -> str:
+        """Give what the registries' host names end in, "" when ports tell registries apart."""
+        return f"{self.region}.{self.domain}" if self.domain else ""
 
     @property
     def tls(self) -> bool:

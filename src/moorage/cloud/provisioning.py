@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, func, select
 
 from moorage.db import Database, Statement, Tx, insert
-from moorage.db.cell import entry
+from moorage.db.cell import entry, host
 from moorage.db.tables import registry
 from moorage.identity import users
 from moorage.identity.passwords import Passwords
@@ -62,6 +62,10 @@ _ADD = Statement(
         created_at=bindparam("at"),
     )
 )
+_HOST = Statement(select(host.c.entry_id).where(host.c.name == bindparam("name")))
+_ADD_HOST = Statement(
+    insert(host).values(name=bindparam("name"), entry_id=bindparam("entry"), created_at=bindparam("at"))
+)
 _ROW = Statement(select(registry.c.clock))
 _ADD_ROW = Statement(
     insert(registry).values(
@@ -88,10 +92,15 @@ async def listed(cell: Database) -> list[Entry]:
     return [Entry(*row) for row in await cell.all(_ALL)]
 
 
-async def place(cell: Database, name: str, plan: Plan, *, first_port: int) -> Entry:
-    """Give a name its place in the directory, if it has none yet: the first registry's is the plane's own port."""
+async def place(cell: Database, name: str, plan: Plan, *, first_port: int, zone: str = "") -> Entry:
+    """Give a name its place in the directory, if it has none yet.
+
+    With a *zone* (``region.domain``) every registry has a host name in it, and all share one port. Without one, the
+    first registry has the plane's own port and each further one the next.
+    """
     known = await cell.one(_FIND, name=name)
     if known is not None:
+        await _name(cell, Entry(*known), zone)
         return Entry(*known)
 
     async def work(tx: Tx) -> None:
@@ -104,7 +113,7 @@ async def place(cell: Database, name: str, plan: Plan, *, first_port: int) -> En
             name=name,
             plan=plan.name,
             prefix=id_,
-            port=(last or first_port) + 1 if others else None,
+            port=(last or first_port) + 1 if others and not zone else None,
             parallel=plan.parallel,
             limit_bytes=plan.limit_bytes,
             first=int(not others),
@@ -112,7 +121,26 @@ async def place(cell: Database, name: str, plan: Plan, *, first_port: int) -> En
         )
 
     await cell.change(work)
-    return Entry(*await cell.one(_FIND, name=name))
+    made = Entry(*await cell.one(_FIND, name=name))
+    await _name(cell, made, zone)
+    return made
+
+
+def host_name(found: Entry, zone: str) -> str:
+    """Give a registry's host name in a zone; it is never another's."""
+    return f"{found.uuid.partition('-')[0]}.{zone}"
+
+
+async def _name(cell: Database, found: Entry, zone: str) -> None:
+    name = host_name(found, zone)
+    if not zone or await cell.one(_HOST, name=name) is not None:
+        return
+
+    async def work(tx: Tx) -> None:
+        if await tx.one(_HOST, name=name) is None:
+            await tx.run(_ADD_HOST, name=name, entry=found.id, at=cell.now())
+
+    await cell.change(work)
 
 
 async def ensure_content(
@@ -154,11 +182,12 @@ async def create(
     plan: Plan,
     *,
     first_port: int,
+    zone: str = "",
     ensure_rows: Callable[[Entry], Awaitable[str | None]],
 ) -> Provisioned:
     """Make a registry of this name, or raise NameTaken if there is one."""
     if await cell.one(_FIND, name=name) is not None:
         message = f"there is a registry {name} already"
         raise NameTaken(message, name=name)
-    made = await place(cell, name, plan, first_port=first_port)
+    made = await place(cell, name, plan, first_port=first_port, zone=zone)
     return Provisioned(made, await ensure_rows(made))

@@ -43,7 +43,7 @@ class RegistryUnknown(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A registry of this cell; ``parallel`` is its plan's requests at once, 0 for no limit. Its fields are ``COLUMNS``."""
+    """A registry of this cell; ``parallel`` is its plan's requests at once, 0 for no limit. Fields as in COLUMNS."""
 
     id: int
     uuid: str
@@ -103,7 +103,9 @@ class Directory:
                 raise
             return
         entries = {row.id: Entry(*row) for row in rows}
-        ports = {one.port or self.main_port: one for one in entries.values()}
+        # Registries with a host name of their own share the main port; without names there, it is the first one's.
+        ports = {one.port: one for one in entries.values() if one.port}
+        ports |= {self.main_port: one for one in entries.values() if one.first}
         named = {row.name: entries[row.entry_id] for row in hosts if row.entry_id in entries}
         self._seen = _Seen(entries, ports, named)
 

@@ -168,7 +168,7 @@ async def get(reader: Reader, name: RepositoryName, reference: Digest | Tag) -> 
     return found
 
 
-async def push(  # noqa: PLR0917 what a push consists of
+async def push(
     tx: Tx,
     name: RepositoryName,
     digest: Digest,
@@ -178,8 +178,8 @@ async def push(  # noqa: PLR0917 what a push consists of
     origin: Origin,
     *,
     creates_project: bool = False,
-) -> None:
-    """Make a manifest and its tags current, all at once, or nothing of it.
+) -> list[str]:
+    """Make a manifest and its tags current, all at once, or nothing of it; give warnings for the client.
 
     Raises ManifestBlobUnknown for a blob that is not in this repository, TagImmutable, or QuotaExceeded. What is in
     the trash comes back; a repeated push changes nothing.
@@ -212,7 +212,7 @@ async def push(  # noqa: PLR0917 what a push consists of
             tags=list(changed),
             size=len(body),
         )
-    await account.settle()
+    return await account.settle()
 
 
 async def _moved_tags(tx: Tx, home: Repository, tags: Sequence[Tag]) -> dict[str, Any]:
@@ -241,7 +241,7 @@ async def _linked(tx: Tx, home: Repository, read: Manifest) -> list[Any]:
     return rows
 
 
-async def _add(  # noqa: PLR0917 what a manifest's row is made of
+async def _add(
     tx: Tx,
     home: Repository,
     account: Account,

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 from sqlalchemy import bindparam, delete, select, update
 
 from moorage.db import Statement, Tx, insert
 from moorage.db.tables import blob, doomed, project, project_blob, registry
 from moorage.registry.errors import QuotaExceeded
+
+# Percent of a limit at which a push is told.
+WARN_AT = (80, 90, 100)
 
 
 class Place(IntEnum):
@@ -148,17 +152,31 @@ class Account:
             await self.tx.run(_DROP_BLOB, blob=blob_id)
             await self.tx.run(_DOOM, key=row.key, size=row.size, at=self.tx.at, tries=0)
 
-    async def settle(self) -> None:
-        """Write the sums, or raise QuotaExceeded if what is used grew beyond a limit. Shrinking is never refused."""
+    async def settle(self) -> list[str]:
+        """Write the sums, or raise QuotaExceeded if what is used grew beyond a limit. Shrinking is never refused.
+
+        Gives a warning for each limit that growing has nearly reached.
+        """
+        warnings: list[str] = []
         ours, all_ = self._project, self._registry
         if ours.used or ours.trash:
             row = await self.tx.one(_USE_PROJECT, project=self.project, d_used=ours.used, d_trash=ours.trash)
             if ours.used > 0 and row.used > row.limit_bytes >= 0:
                 raise _exceeded(f"the quota of project {row.name}", row.used, row.limit_bytes, ours.used)
+            warnings += _nearly(f"the quota of project {row.name}", row, ours.used)
         if all_.used or all_.trash:
             row = await self.tx.one(_USE_REGISTRY, d_used=all_.used, d_trash=all_.trash)
             if all_.used > 0 and row.used > row.limit_bytes >= 0:
                 raise _exceeded("the storage of this registry's plan", row.used, row.limit_bytes, all_.used)
+            warnings += _nearly("the storage of this registry's plan", row, all_.used)
+        return warnings
+
+
+def _nearly(rule: str, row: Any, grown: int) -> list[str]:
+    if grown <= 0 or row.limit_bytes < 0 or row.used * 100 < row.limit_bytes * WARN_AT[0]:
+        return []
+    reached = max(step for step in WARN_AT if row.used * 100 >= row.limit_bytes * step)
+    return [f"{rule} is {reached} % used: {row.used} of {row.limit_bytes} bytes"]
 
 
 async def expect_room(tx: Tx, project_id: int, size: int) -> None:

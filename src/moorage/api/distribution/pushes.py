@@ -2,6 +2,7 @@
 
 import asyncio
 
+from moorage.api import dialects
 from moorage.api.distribution.asks import Ask, location
 from moorage.api.http.responses import Header
 from moorage.oci import manifests as documents
@@ -101,7 +102,7 @@ async def push_manifest(ask: Ask) -> None:
         raise DigestInvalid(message, digest=str(reference), actual=str(digest))
     read = await _read(body, ask.header(b"content-type"))
     origin, admin = ask.origin(), ask.caller.admin
-    await ask.registry.db.change(
+    warnings = await ask.registry.db.change(
         lambda tx: manifests.push(tx, ask.name, digest, read, body, tags, origin, creates_project=admin)
     )
     headers: list[Header] = [location(f"/v2/{ask.name}/manifests/{digest}"), _content(digest)]
@@ -109,7 +110,7 @@ async def push_manifest(ask: Ask) -> None:
         headers.append((b"oci-subject", str(read.subject).encode()))
     if isinstance(reference, Digest):
         headers += [(b"oci-tag", tag.encode()) for tag in tags]
-    await ask.reply(201, *headers)
+    await ask.reply(201, *headers, *dialects.warnings(warnings))
 
 
 async def delete_manifest(ask: Ask) -> None:

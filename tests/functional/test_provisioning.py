@@ -1,0 +1,85 @@
+"""Registries find their place in the directory: a port each, or a host name each."""
+
+from pathlib import Path
+
+import pytest
+
+from moorage.cloud import provisioning
+from moorage.db.sqlite import SqliteDatabase
+from moorage.registry.directory import Directory, Entry, RegistryUnknown
+from moorage.registry.errors import NameTaken
+
+LOCAL = provisioning.PLANS["LOCAL"]
+
+
+async def _cell(tmp_path: Path) -> SqliteDatabase:
+    return await SqliteDatabase.open(tmp_path / "cell.sqlite", None, create=True)
+
+
+async def test_without_a_domain_each_registry_has_a_port(tmp_path: Path):
+    cell = await _cell(tmp_path)
+    first = await provisioning.place(cell, "first", LOCAL, first_port=5000)
+    second = await provisioning.place(cell, "second", LOCAL, first_port=5000)
+    third = await provisioning.place(cell, "third", LOCAL, first_port=5000)
+    directory = Directory(cell, 5000)
+
+    assert (first.port, second.port, third.port) == (None, 5001, 5002)
+    assert (await directory.find("localhost:5000", 5000)).uuid == first.uuid
+    assert (await directory.find("[::1]:5001", 5001)).uuid == second.uuid
+    with pytest.raises(RegistryUnknown):
+        await directory.find("registry.example:5000", 5000)
+    await cell.close()
+
+
+async def test_with_a_domain_each_registry_has_a_host_name(tmp_path: Path):
+    cell = await _cell(tmp_path)
+    first = await provisioning.place(cell, "first", LOCAL, first_port=5000, zone="local.moorage.test")
+    second = await provisioning.place(cell, "second", LOCAL, first_port=5000, zone="local.moorage.test")
+    directory = Directory(cell, 5000)
+
+    for one in (first, second):
+        host = provisioning.host_name(one, "local.moorage.test")
+        assert (await directory.find(f"{host}:5000", 5000)).uuid == one.uuid
+    assert second.port is None
+    assert (await directory.find("127.0.0.1:5000", 5000)).uuid == first.uuid
+    await cell.close()
+
+
+async def test_placing_a_name_again_changes_nothing(tmp_path: Path):
+    cell = await _cell(tmp_path)
+    once = await provisioning.place(cell, "first", LOCAL, first_port=5000)
+
+    again = await provisioning.place(cell, "first", LOCAL, first_port=5000)
+
+    assert again == once
+    assert len(await provisioning.listed(cell)) == 1
+    await cell.close()
+
+
+async def test_a_name_that_is_taken_is_refused(tmp_path: Path):
+    cell = await _cell(tmp_path)
+
+    async def rows(_: Entry) -> str | None:
+        return "secret"
+
+    made = await provisioning.create(cell, "one", LOCAL, first_port=5000, ensure_rows=rows)
+
+    assert made.password == "secret"
+    with pytest.raises(NameTaken):
+        await provisioning.create(cell, "one", LOCAL, first_port=5000, ensure_rows=rows)
+    await cell.close()
+
+
+async def test_the_last_answer_is_kept_while_the_cell_is_away(tmp_path: Path):
+    cell = await _cell(tmp_path)
+    first = await provisioning.place(cell, "first", LOCAL, first_port=5000)
+    times = iter(range(0, 100, 10))
+    directory = Directory(cell, 5000, clock=lambda: float(next(times)))
+    await directory.find("localhost", 5000)
+
+    for path in tmp_path.glob("cell.sqlite*"):
+        path.rename(path.with_name(f"away-{path.name}"))
+    (tmp_path / "cell.sqlite").write_bytes(b"this is no database at all" * 100)
+    found = await directory.find("localhost", 5000)
+
+    assert found.uuid == first.uuid
