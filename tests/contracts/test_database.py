@@ -410,7 +410,7 @@ async def test_the_access_version_moves_for_everyone_within_a_second(
 
     assert db.access_version() != before
     async with asyncio.timeout(1):
-        while other.access_version() == before_there:  # noqa: ASYNC110 - SQLite tells only those who ask.
+        while other.access_version() == before_there:
             await asyncio.sleep(0.005)
 
 

@@ -55,9 +55,7 @@ class Store:
 
     appends = True
 
-    async def write(
-        self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int
-    ) -> int:
+    async def write(self, key: Key, offset: int, source: Source, hasher: Hasher | None, *, limit: int) -> int:
         data = b"".join([piece async for piece in source])
 
         def do(world: World) -> int:

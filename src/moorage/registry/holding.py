@@ -42,7 +42,10 @@ _CHILDREN = Statement(
     .select_from(
         manifest_child.join(
             _child,
-            and_(_child.c.repository_id == manifest_child.c.repository_id, _child.c.digest == manifest_child.c.child),
+            and_(
+                _child.c.repository_id == manifest_child.c.repository_id,
+                _child.c.digest == manifest_child.c.child,
+            ),
         )
     )
     .where(one_of(manifest_child.c.parent_id, "manifests"), _child.c.deleted_at.is_(None))
@@ -51,7 +54,8 @@ _REFERRERS = Statement(
     select(_child.c.id)
     .select_from(
         manifest.join(
-            _child, and_(_child.c.repository_id == manifest.c.repository_id, _child.c.subject == manifest.c.digest)
+            _child,
+            and_(_child.c.repository_id == manifest.c.repository_id, _child.c.subject == manifest.c.digest),
         )
     )
     .where(one_of(manifest.c.id, "manifests"), _child.c.deleted_at.is_(None))
@@ -68,5 +72,7 @@ async def below(tx: Tx, manifests: Sequence[int]) -> list[int]:
     """List the live manifests that these hold: their children, and those that refer to them."""
     if not manifests:
         return []
-    rows = await tx.all(_CHILDREN, manifests=list(manifests)) + await tx.all(_REFERRERS, manifests=list(manifests))
+    rows = await tx.all(_CHILDREN, manifests=list(manifests)) + await tx.all(
+        _REFERRERS, manifests=list(manifests)
+    )
     return [row.id for row in rows]

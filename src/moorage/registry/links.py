@@ -32,7 +32,9 @@ _ADD_HELD = Statement(
     )
 )
 _HOLD = Statement(update(repository_blob).where(*_THIS).values(held=1, review_at=bindparam("at") + _LEASE))
-_EXTEND = Statement(update(repository_blob).where(*_THIS, _link.held == 1).values(review_at=bindparam("at") + _LEASE))
+_EXTEND = Statement(
+    update(repository_blob).where(*_THIS, _link.held == 1).values(review_at=bindparam("at") + _LEASE)
+)
 _RAISE = Statement(
     update(repository_blob)
     .where(_link.repository_id == bindparam("repository"), one_of(_link.blob_id, "blobs"))
@@ -42,7 +44,9 @@ _LOWER = Statement(
     update(repository_blob)
     .where(
         _link.repository_id == bindparam("repository"),
-        _link.blob_id.in_(select(manifest_blob.c.blob_id).where(manifest_blob.c.manifest_id == bindparam("manifest"))),
+        _link.blob_id.in_(
+            select(manifest_blob.c.blob_id).where(manifest_blob.c.manifest_id == bindparam("manifest"))
+        ),
     )
     .values(refs=_link.refs - 1)
     .returning(_link.blob_id, _link.refs)
@@ -52,16 +56,21 @@ _OF_MANIFEST = Statement(
     .select_from(
         manifest_blob.join(
             repository_blob,
-            (_link.repository_id == manifest_blob.c.repository_id) & (_link.blob_id == manifest_blob.c.blob_id),
+            (_link.repository_id == manifest_blob.c.repository_id)
+            & (_link.blob_id == manifest_blob.c.blob_id),
         )
     )
     .where(manifest_blob.c.manifest_id == bindparam("manifest"))
 )
-_NAMED = exists().where(manifest_blob.c.repository_id == _link.repository_id, manifest_blob.c.blob_id == _link.blob_id)
+_NAMED = exists().where(
+    manifest_blob.c.repository_id == _link.repository_id, manifest_blob.c.blob_id == _link.blob_id
+)
 _RELEASE = Statement(update(repository_blob).where(*_THIS).values(held=0, review_at=bindparam("review")))
 _IS_NAMED = Statement(
     select(manifest_blob.c.manifest_id)
-    .where(manifest_blob.c.repository_id == bindparam("repository"), manifest_blob.c.blob_id == bindparam("blob"))
+    .where(
+        manifest_blob.c.repository_id == bindparam("repository"), manifest_blob.c.blob_id == bindparam("blob")
+    )
     .limit(1)
 )
 _GRACE = Statement(
@@ -96,7 +105,9 @@ async def extend(tx: Tx, repository_id: int, blob_id: int) -> None:
     await tx.run(_EXTEND, repository=repository_id, blob=blob_id, at=tx.at)
 
 
-async def name(tx: Tx, account: Account, repository: Repository, blobs: Sequence[int], asleep: Iterable[int]) -> None:
+async def name(
+    tx: Tx, account: Account, repository: Repository, blobs: Sequence[int], asleep: Iterable[int]
+) -> None:
     """Count one more live manifest on each link; those *asleep* (in trash or grace) become live."""
     if blobs:
         await tx.run(_RAISE, repository=repository.id, blobs=list(blobs))

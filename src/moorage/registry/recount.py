@@ -75,7 +75,9 @@ _REFS = Statement(
 IS_STUCK = and_(
     _link.refs == 0,
     _link.review_at.is_(None),
-    ~exists().where(manifest_blob.c.repository_id == _link.repository_id, manifest_blob.c.blob_id == _link.blob_id),
+    ~exists().where(
+        manifest_blob.c.repository_id == _link.repository_id, manifest_blob.c.blob_id == _link.blob_id
+    ),
 )
 _STUCK = Statement(select(_link.repository_id, _link.blob_id).where(IS_STUCK))
 
@@ -204,7 +206,9 @@ _IN_PLACE = and_(repository.c.state == LIVE, repository.c.deleted_at.is_(None))
 _TAGS_OF_TRASH = Statement(
     select(repository.c.name.label("repository"), tag.c.name, _m.digest)
     .select_from(
-        tag.join(manifest, _m.id == tag.c.manifest_id).join(repository, repository.c.id == tag.c.repository_id)
+        tag.join(manifest, _m.id == tag.c.manifest_id).join(
+            repository, repository.c.id == tag.c.repository_id
+        )
     )
     .where(tag.c.end_at.is_(None), _m.deleted_at.is_not(None), _IN_PLACE)
 )
@@ -212,7 +216,9 @@ _before = select(
     tag.c.repository_id,
     tag.c.name,
     tag.c.start_at,
-    func.lag(tag.c.id).over(partition_by=[tag.c.repository_id, tag.c.name], order_by=[tag.c.start_at, tag.c.id]).label("before"),
+    func.lag(tag.c.id)
+    .over(partition_by=[tag.c.repository_id, tag.c.name], order_by=[tag.c.start_at, tag.c.id])
+    .label("before"),
     func.lag(tag.c.end_at)
     .over(partition_by=[tag.c.repository_id, tag.c.name], order_by=[tag.c.start_at, tag.c.id])
     .label("ended"),
@@ -300,7 +306,10 @@ _CHECKS: tuple[tuple[Statement, Callable[[Any], Finding]], ...] = (
     (
         _BLOBS,
         lambda row: Finding(
-            "blob", f"projects of {_digest(row.digest)}", _pair(row.n, row.live), _pair(row.projects, row.live_projects)
+            "blob",
+            f"projects of {_digest(row.digest)}",
+            _pair(row.n, row.live),
+            _pair(row.projects, row.live_projects),
         ),
     ),
     (
@@ -314,18 +323,29 @@ _CHECKS: tuple[tuple[Statement, Callable[[Any], Finding]], ...] = (
     ),
     (
         _TAGS_OF_TRASH,
-        lambda row: Finding("tag", f"{row.repository}:{row.name}", "of a live manifest", f"of {_digest(row.digest)}, in the trash"),
+        lambda row: Finding(
+            "tag",
+            f"{row.repository}:{row.name}",
+            "of a live manifest",
+            f"of {_digest(row.digest)}, in the trash",
+        ),
     ),
     (
         _OVERLAPS,
         lambda row: Finding(
-            "overlap", f"tag {row.name} of repository {row.repository_id}", f"an end by {row.start_at}", f"an end at {row.ended}"
+            "overlap",
+            f"tag {row.name} of repository {row.repository_id}",
+            f"an end by {row.start_at}",
+            f"an end at {row.ended}",
         ),
     ),
     (
         _CHILDREN_IN_TRASH,
         lambda row: Finding(
-            "child", f"{_digest(row.digest)} of index {_digest(row.parent)} in {row.name}", "live", "in the trash"
+            "child",
+            f"{_digest(row.digest)} of index {_digest(row.parent)} in {row.name}",
+            "live",
+            "in the trash",
         ),
     ),
     (
