@@ -88,68 +88,42 @@ def _key(*columns: str) -> PrimaryKeyConstraint:
     return PrimaryKeyConstraint("registry_id", *columns)
 
 
+# A table reads best with a few columns to the line.
+# fmt: off
 # --- content: what is pushed, and how it hangs together -------------------------------------------------------
 
 # One row a registry. ``clock`` is the stamp of the latest turn; ``access_version`` moves with every change of who
 # may do what; the windows say how long promises, trash and unreferenced bytes are kept.
 registry = _table(
-    "registry",
-    "content",
-    _big("clock"),
-    _big("access_version", default=0),
-    _big("restored_at", null=True),
-    _big("limit_bytes"),
-    _big("used", default=0),
-    _big("trash", default=0),
-    _big("lease"),
-    _big("trash_window"),
-    _big("backup_window"),
+    "registry", "content",
+    _big("clock"), _big("access_version", default=0), _big("restored_at", null=True),
+    _big("limit_bytes"), _big("used", default=0), _big("trash", default=0),
+    _big("lease"), _big("trash_window"), _big("backup_window"),
     _flag("creates_projects"),
     _key(),
-    CheckConstraint("used >= 0", name="registry_used"),
-    CheckConstraint("trash >= 0", name="registry_trash"),
+    CheckConstraint("used >= 0", name="registry_used"), CheckConstraint("trash >= 0", name="registry_trash"),
 )
 
 project = _table(
-    "project",
-    "content",
-    _id(),
-    _ascii("name"),
-    _flag("public"),
-    _big("limit_bytes", default=-1),
-    _big("used", default=0),
-    _big("trash", default=0),
-    _big("loose_window", null=True),
-    _big("owner_id", null=True),
-    _ascii("state", default="live"),
-    _big("created_at"),
-    _big("updated_at", null=True),
-    _big("deleted_at", null=True),
-    CheckConstraint("used >= 0", name="project_used"),
-    CheckConstraint("trash >= 0", name="project_trash"),
+    "project", "content",
+    _id(), _ascii("name"), _flag("public"), _big("limit_bytes", default=-1),
+    _big("used", default=0), _big("trash", default=0), _big("loose_window", null=True),
+    _big("owner_id", null=True), _ascii("state", default="live"),
+    _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
+    CheckConstraint("used >= 0", name="project_used"), CheckConstraint("trash >= 0", name="project_trash"),
 )
 _index("project_name", project, "name", unique=True, where="deleted_at IS NULL")
 
 project_metadata = _table(
-    "project_metadata",
-    "content",
-    _big("project_id", ForeignKey("project.id")),
-    _ascii("name"),
-    _ascii("value"),
+    "project_metadata", "content",
+    _big("project_id", ForeignKey("project.id")), _ascii("name"), _ascii("value"),
     _key("project_id", "name"),
 )
 
 repository = _table(
-    "repository",
-    "content",
-    _id(),
-    _big("project_id", ForeignKey("project.id")),
-    _ascii("name"),
-    _ascii("description", default=""),
-    _ascii("state", default="live"),
-    _big("created_at"),
-    _big("updated_at", null=True),
-    _big("deleted_at", null=True),
+    "repository", "content",
+    _id(), _big("project_id", ForeignKey("project.id")), _ascii("name"), _ascii("description", default=""),
+    _ascii("state", default="live"), _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
 )
 _index("repository_name", repository, "name", unique=True, where="deleted_at IS NULL")
 _index("repository_project", repository, "project_id", "name")
@@ -158,17 +132,10 @@ _index("repository_deleted", repository, "deleted_at", where="deleted_at IS NOT 
 # Bytes that are kept once a registry, under a key that is never used twice. ``format`` says how they are kept
 # (0 = as they are) and ``data_key`` with what they are encrypted (none today).
 blob = _table(
-    "blob",
-    "content",
-    _id(),
-    _bytes("digest"),
-    _big("size"),
-    _ascii("key"),
-    _big("created_at"),
-    _big("format", default=0),
-    _big("data_key", null=True),
-    _big("projects", default=0),
-    _big("live_projects", default=0),
+    "blob", "content",
+    _id(), _bytes("digest"), _big("size"), _ascii("key"), _big("created_at"),
+    _big("format", default=0), _big("data_key", null=True),
+    _big("projects", default=0), _big("live_projects", default=0),
     CheckConstraint("0 <= live_projects AND live_projects <= projects", name="blob_projects"),
 )
 _index("blob_digest", blob, "digest", unique=True)
@@ -176,12 +143,9 @@ _index("blob_key", blob, "key", unique=True)
 
 # How many repositories of a project have a blob, and in how many it is live: what quota counts once a project.
 project_blob = _table(
-    "project_blob",
-    "content",
-    _big("blob_id", ForeignKey("blob.id")),
-    _big("project_id", ForeignKey("project.id")),
-    _big("links"),
-    _big("live_links"),
+    "project_blob", "content",
+    _big("blob_id", ForeignKey("blob.id")), _big("project_id", ForeignKey("project.id")),
+    _big("links"), _big("live_links"),
     _key("blob_id", "project_id"),
     CheckConstraint("0 <= live_links AND live_links <= links", name="project_blob_links"),
 )
@@ -190,13 +154,9 @@ _index("project_blob_project", project_blob, "project_id")
 # "This repository has this blob": the only thing a read or a push asks. live: refs > 0; held: promised until
 # review_at; trash: only trashed manifests name it; grace: none does, and it goes at review_at.
 repository_blob = _table(
-    "repository_blob",
-    "content",
-    _big("repository_id", ForeignKey("repository.id")),
-    _big("blob_id", ForeignKey("blob.id")),
-    _big("refs", default=0),
-    _flag("held"),
-    _big("review_at", null=True),
+    "repository_blob", "content",
+    _big("repository_id", ForeignKey("repository.id")), _big("blob_id", ForeignKey("blob.id")),
+    _big("refs", default=0), _flag("held"), _big("review_at", null=True),
     _key("repository_id", "blob_id"),
     CheckConstraint("refs >= 0", name="repository_blob_refs"),
     CheckConstraint("refs = 0 OR (held = 0 AND review_at IS NULL)", name="repository_blob_live"),
@@ -208,19 +168,10 @@ _index("repository_blob_review", repository_blob, "review_at", where="review_at 
 # A manifest or index of one repository, its body included. ``artifact_type`` holds what the referrers list shows,
 # never null where there is a subject; ``loose_since`` says since when no tag, live index or live subject holds it.
 manifest = _table(
-    "manifest",
-    "content",
-    _id(),
-    _big("repository_id", ForeignKey("repository.id")),
-    _bytes("digest"),
-    _ascii("media_type"),
-    _ascii("artifact_type"),
-    _bytes("subject", null=True),
-    _ascii("annotations", null=True),
-    _big("size"),
-    _big("content_size"),
-    _big("pushed_at"),
-    _big("deleted_at", null=True),
+    "manifest", "content",
+    _id(), _big("repository_id", ForeignKey("repository.id")), _bytes("digest"),
+    _ascii("media_type"), _ascii("artifact_type"), _bytes("subject", null=True), _ascii("annotations", null=True),
+    _big("size"), _big("content_size"), _big("pushed_at"), _big("deleted_at", null=True),
     _big("loose_since", null=True),
     _bytes("body"),
 )
@@ -229,23 +180,13 @@ _index("manifest_pushed", manifest, "repository_id", "pushed_at", "id", where="d
 _index("manifest_trash", manifest, "repository_id", "deleted_at", "id", where="deleted_at IS NOT NULL")
 _index("manifest_deleted", manifest, "deleted_at", where="deleted_at IS NOT NULL")
 _index("manifest_loose", manifest, "loose_since", where="loose_since IS NOT NULL")
-_index(
-    "manifest_subject",
-    manifest,
-    "repository_id",
-    "subject",
-    "artifact_type",
-    "id",
-    where="subject IS NOT NULL AND deleted_at IS NULL",
-)
+_index("manifest_subject", manifest, "repository_id", "subject", "artifact_type", "id",
+       where="subject IS NOT NULL AND deleted_at IS NULL")
 
 # The last guard: collection cannot take a link, nor a blob, that any manifest still names.
 manifest_blob = _table(
-    "manifest_blob",
-    "content",
-    _big("manifest_id", ForeignKey("manifest.id")),
-    _big("blob_id"),
-    _big("repository_id"),
+    "manifest_blob", "content",
+    _big("manifest_id", ForeignKey("manifest.id")), _big("blob_id"), _big("repository_id"),
     _key("manifest_id", "blob_id"),
     ForeignKeyConstraint(
         ["registry_id", "repository_id", "blob_id"],
@@ -256,11 +197,8 @@ _index("manifest_blob_link", manifest_blob, "repository_id", "blob_id")
 
 # Children are kept by digest: they may be missing, come later, or be deleted first.
 manifest_child = _table(
-    "manifest_child",
-    "content",
-    _big("parent_id", ForeignKey("manifest.id")),
-    _bytes("child"),
-    _big("repository_id"),
+    "manifest_child", "content",
+    _big("parent_id", ForeignKey("manifest.id")), _bytes("child"), _big("repository_id"),
     _key("parent_id", "child"),
 )
 _index("manifest_child_child", manifest_child, "repository_id", "child")
@@ -268,14 +206,9 @@ _index("manifest_child_child", manifest_child, "repository_id", "child")
 # A tag is an interval: moving it ends one row and inserts the next. Two disjoint partial indexes, on purpose: with
 # one over both, planners take the history to find the present.
 tag = _table(
-    "tag",
-    "content",
-    _id(),
-    _big("repository_id"),
-    _ascii("name"),
-    _big("manifest_id", ForeignKey("manifest.id")),
-    _big("start_at"),
-    _big("end_at", null=True),
+    "tag", "content",
+    _id(), _big("repository_id"), _ascii("name"), _big("manifest_id", ForeignKey("manifest.id")),
+    _big("start_at"), _big("end_at", null=True),
     CheckConstraint("end_at IS NULL OR end_at > start_at", name="tag_interval"),
 )
 _index("tag_current", tag, "repository_id", "name", unique=True, where="end_at IS NULL")
@@ -284,39 +217,23 @@ _index("tag_manifest", tag, "manifest_id", "end_at")
 _index("tag_ended", tag, "end_at", where="end_at IS NOT NULL")
 
 immutable_rule = _table(
-    "immutable_rule",
-    "content",
-    _id(),
-    _big("project_id", ForeignKey("project.id")),
-    _ascii("repositories", default="**"),
+    "immutable_rule", "content",
+    _id(), _big("project_id", ForeignKey("project.id")), _ascii("repositories", default="**"),
     _flag("excludes_repositories"),
-    _ascii("tags", default="**"),
-    _flag("excludes_tags"),
-    _flag("disabled"),
-    _big("created_at"),
+    _ascii("tags", default="**"), _flag("excludes_tags"), _flag("disabled"), _big("created_at"),
 )
 _index("immutable_rule_project", immutable_rule, "project_id")
 
 label = _table(
-    "label",
-    "content",
-    _id(),
-    _big("project_id", ForeignKey("project.id"), null=True),
-    _ascii("name"),
-    _ascii("description", default=""),
-    _ascii("colour", default=""),
-    _big("created_at"),
-    _big("updated_at", null=True),
-    _big("deleted_at", null=True),
+    "label", "content",
+    _id(), _big("project_id", ForeignKey("project.id"), null=True), _ascii("name"), _ascii("description", default=""),
+    _ascii("colour", default=""), _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
 )
 _index("label_name", label, "project_id", "name", where="deleted_at IS NULL")
 
 manifest_label = _table(
-    "manifest_label",
-    "content",
-    _big("manifest_id", ForeignKey("manifest.id")),
-    _big("label_id", ForeignKey("label.id")),
-    _big("at"),
+    "manifest_label", "content",
+    _big("manifest_id", ForeignKey("manifest.id")), _big("label_id", ForeignKey("label.id")), _big("at"),
     _key("manifest_id", "label_id"),
 )
 _index("manifest_label_label", manifest_label, "label_id")
@@ -324,18 +241,11 @@ _index("manifest_label_label", manifest_label, "label_id")
 # --- content on its way in and out ----------------------------------------------------------------------------
 
 upload = _table(
-    "upload",
-    "content",
-    _ascii("id"),
-    _big("repository_id", ForeignKey("repository.id")),
-    _ascii("subject"),
-    _ascii("algorithm"),
-    _big("version", default=0),
-    _big("received", default=0),
-    _big("reserved", default=0),
+    "upload", "content",
+    _ascii("id"), _big("repository_id", ForeignKey("repository.id")), _ascii("subject"), _ascii("algorithm"),
+    _big("version", default=0), _big("received", default=0), _big("reserved", default=0),
     _bytes("hash_state", null=True),
-    _big("created_at"),
-    _big("expires_at"),
+    _big("created_at"), _big("expires_at"),
     _key("id"),
 )
 _index("upload_expires", upload, "expires_at")
@@ -343,12 +253,8 @@ _index("upload_repository", upload, "repository_id")
 
 # A key stands here before its first byte is written, so that no crash leaves bytes that no row knows.
 upload_part = _table(
-    "upload_part",
-    "content",
-    _ascii("upload_id"),
-    _big("n"),
-    _ascii("key"),
-    _big("size", null=True),
+    "upload_part", "content",
+    _ascii("upload_id"), _big("n"), _ascii("key"), _big("size", null=True),
     _key("upload_id", "n"),
     ForeignKeyConstraint(["registry_id", "upload_id"], ["upload.registry_id", "upload.id"]),
 )
@@ -356,12 +262,8 @@ _index("upload_part_key", upload_part, "key", unique=True)
 
 # Bytes whose row is gone: destroyed after ``destroy_at``, when no restore can ask for them any more.
 doomed = _table(
-    "doomed",
-    "content",
-    _ascii("key"),
-    _big("size"),
-    _big("destroy_at"),
-    _big("tries", default=0),
+    "doomed", "content",
+    _ascii("key"), _big("size"), _big("destroy_at"), _big("tries", default=0),
     _key("key"),
 )
 _index("doomed_due", doomed, "destroy_at")
@@ -369,44 +271,24 @@ _index("doomed_due", doomed, "destroy_at")
 # Events of committed changes, waiting for the relay. Restoring content never brings one back: workflows start
 # under the random uuid, once.
 outbox = _table(
-    "outbox",
-    "record",
-    _id(),
-    _ascii("uuid"),
-    _big("at"),
-    _ascii("kind"),
-    _ascii("body"),
+    "outbox", "record",
+    _id(), _ascii("uuid"), _big("at"), _ascii("kind"), _ascii("body"),
 )
 
 pull_stat = _table(
-    "pull_stat",
-    "record",
-    _big("manifest_id"),
-    _big("pulls"),
-    _big("last_at"),
+    "pull_stat", "record",
+    _big("manifest_id"), _big("pulls"), _big("last_at"),
     _key("manifest_id"),
 )
 
 # --- record: what happened ------------------------------------------------------------------------------------
 
 event = _table(
-    "event",
-    "record",
-    _id(),
-    _ascii("uuid"),
-    _ascii("kind"),
-    _big("at"),
-    _ascii("actor"),
-    _ascii("party", default=""),
-    _ascii("outcome"),
-    _ascii("rule", default=""),
-    _ascii("request_id", default=""),
-    _ascii("address", default=""),
-    _ascii("agent", default=""),
-    _ascii("project", default=""),
-    _ascii("target", default=""),
-    _ascii("body"),
-    _big("count", default=1),
+    "event", "record",
+    _id(), _ascii("uuid"), _ascii("kind"), _big("at"), _ascii("actor"), _ascii("party", default=""),
+    _ascii("outcome"), _ascii("rule", default=""), _ascii("request_id", default=""), _ascii("address", default=""),
+    _ascii("agent", default=""), _ascii("project", default=""), _ascii("target", default=""),
+    _ascii("body"), _big("count", default=1),
 )
 _index("event_at", event, "at", "id")
 _index("event_kind", event, "kind", "at", "id")
@@ -417,69 +299,42 @@ _index("event_uuid", event, "uuid", unique=True)
 
 # ``valid_from``: tokens and sessions made before it are void. ``password``: a hash that names its scheme.
 user = _table(
-    "user",
-    "access",
-    _id(),
-    _ascii("name"),
-    _ascii("email", null=True),
-    _ascii("realname", default=""),
-    _ascii("comment", default=""),
-    _ascii("password", null=True),
-    _flag("admin"),
-    _flag("disabled"),
-    _big("valid_from", default=0),
-    _big("created_at"),
-    _big("updated_at", null=True),
-    _big("deleted_at", null=True),
+    "user", "access",
+    _id(), _ascii("name"), _ascii("email", null=True), _ascii("realname", default=""), _ascii("comment", default=""),
+    _ascii("password", null=True), _flag("admin"), _flag("disabled"), _big("valid_from", default=0),
+    _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
 )
 _index("user_name", user, "name", unique=True, where="deleted_at IS NULL")
 _index("user_email", user, "email", where="deleted_at IS NULL")
 
 # An external identity is what its issuer calls it, never a mail address or a name.
 user_identity = _table(
-    "user_identity",
-    "access",
-    _ascii("issuer"),
-    _ascii("subject"),
-    _big("user_id", ForeignKey("user.id")),
-    _big("created_at"),
+    "user_identity", "access",
+    _ascii("issuer"), _ascii("subject"), _big("user_id", ForeignKey("user.id")), _big("created_at"),
     _ascii("claims", default="{}"),
     _key("issuer", "subject"),
 )
 _index("user_identity_user", user_identity, "user_id")
 
 user_group = _table(
-    "user_group",
-    "access",
-    _id(),
-    _ascii("name"),
-    _ascii("source"),
-    _ascii("external", default=""),
-    _big("created_at"),
+    "user_group", "access",
+    _id(), _ascii("name"), _ascii("source"), _ascii("external", default=""), _big("created_at"),
     _big("deleted_at", null=True),
 )
 _index("user_group_name", user_group, "source", "name", where="deleted_at IS NULL")
 
 user_group_member = _table(
-    "user_group_member",
-    "access",
-    _big("group_id", ForeignKey("user_group.id")),
-    _big("user_id", ForeignKey("user.id")),
-    _big("at"),
+    "user_group_member", "access",
+    _big("group_id", ForeignKey("user_group.id")), _big("user_id", ForeignKey("user.id")), _big("at"),
     _key("group_id", "user_id"),
 )
 _index("user_group_member_user", user_group_member, "user_id")
 
 # A member of a project is a user or a group (the other is null) in one of the roles that Harbor numbers.
 member = _table(
-    "member",
-    "access",
-    _id(),
-    _big("project_id", ForeignKey("project.id")),
-    _big("user_id", ForeignKey("user.id"), null=True),
-    _big("group_id", ForeignKey("user_group.id"), null=True),
-    _big("role"),
-    _big("created_at"),
+    "member", "access",
+    _id(), _big("project_id", ForeignKey("project.id")), _big("user_id", ForeignKey("user.id"), null=True),
+    _big("group_id", ForeignKey("user_group.id"), null=True), _big("role"), _big("created_at"),
     _big("updated_at", null=True),
     CheckConstraint("(user_id IS NULL) <> (group_id IS NULL)", name="member_one"),
 )
@@ -489,52 +344,28 @@ _index("member_project", member, "project_id")
 
 # ``secret`` is the SHA-256 of 256 random bits; while a secret is being replaced both are good until ``old_until``.
 robot = _table(
-    "robot",
-    "access",
-    _id(),
-    _big("project_id", ForeignKey("project.id"), null=True),
-    _ascii("name"),
-    _ascii("description", default=""),
-    _bytes("secret"),
-    _bytes("old_secret", null=True),
-    _big("old_until", null=True),
-    _flag("disabled"),
-    _big("duration", default=-1),
-    _big("expires_at", null=True),
-    _big("valid_from", default=0),
-    _ascii("creator_kind", default=""),
-    _big("creator_id", null=True),
-    _big("last_used_at", null=True),
-    _big("created_at"),
-    _big("updated_at", null=True),
-    _big("deleted_at", null=True),
+    "robot", "access",
+    _id(), _big("project_id", ForeignKey("project.id"), null=True), _ascii("name"), _ascii("description", default=""),
+    _bytes("secret"), _bytes("old_secret", null=True), _big("old_until", null=True),
+    _flag("disabled"), _big("duration", default=-1), _big("expires_at", null=True), _big("valid_from", default=0),
+    _ascii("creator_kind", default=""), _big("creator_id", null=True), _big("last_used_at", null=True),
+    _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
 )
 _index("robot_name", robot, "name", unique=True, where="deleted_at IS NULL")
 _index("robot_project", robot, "project_id")
 
 # ``namespace``: "/" for the system, a project's name, or "*" for every project.
 robot_permission = _table(
-    "robot_permission",
-    "access",
-    _big("robot_id", ForeignKey("robot.id")),
-    _ascii("kind"),
-    _ascii("namespace"),
-    _ascii("resource"),
+    "robot_permission", "access",
+    _big("robot_id", ForeignKey("robot.id")), _ascii("kind"), _ascii("namespace"), _ascii("resource"),
     _ascii("action"),
     _key("robot_id", "kind", "namespace", "resource", "action"),
 )
 
 refresh_token = _table(
-    "refresh_token",
-    "access",
-    _bytes("hash"),
-    _ascii("caller_kind"),
-    _big("caller_id"),
-    _ascii("client", default=""),
-    _big("created_at"),
-    _big("expires_at"),
-    _big("revoked_at", null=True),
-    _big("last_used_at", null=True),
+    "refresh_token", "access",
+    _bytes("hash"), _ascii("caller_kind"), _big("caller_id"), _ascii("client", default=""), _big("created_at"),
+    _big("expires_at"), _big("revoked_at", null=True), _big("last_used_at", null=True),
     _key("hash"),
 )
 _index("refresh_token_caller", refresh_token, "caller_kind", "caller_id")
@@ -542,13 +373,9 @@ _index("refresh_token_expires", refresh_token, "expires_at")
 
 # Private keys, wrapped by the master key; ``retired_at``: signs no more, still verifies what it signed.
 signing_key = _table(
-    "signing_key",
-    "access",
-    _ascii("id"),
-    _ascii("algorithm"),
-    _bytes("wrapped"),
-    _ascii("master"),
-    _big("created_at"),
+    "signing_key", "access",
+    _ascii("id"), _ascii("algorithm"), _bytes("wrapped"), _ascii("master"), _big("created_at"),
     _big("retired_at", null=True),
     _key("id"),
 )
+# fmt: on
