@@ -212,7 +212,7 @@ def stale_collector(who: str, rounds: int = 1) -> Actor:
     return Actor(who, [stage(here) for here in range(rounds)])
 
 
-def clock(ticks: int, size: int = 4) -> Actor:
+def clock(ticks: int, size: int) -> Actor:
     def stage(here: int) -> Stage:
         async def tick(world: World, kept: dict[str, Any]) -> int | None:
             def do(world: World) -> None:
@@ -328,16 +328,22 @@ def rest(world: World) -> None:
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is at first, and who comes then; *ticks* in a short exploration and in a whole one."""
+    """What there is at first, and who comes then; *ticks* of the clock in a short exploration and in a whole one.
+
+    A whole one has an actor end anywhere, once; a short one only where *crashes* says so. *close*: operations that
+    are otherwise one step with what follows are steps here.
+    """
 
     before: Sequence[Actor]
     actors: Sequence[Actor]
     ticks: tuple[int, int] = (0, 0)
+    crashes: int = 0
+    close: bool = False
 
     def world(self, *, whole: bool, prepare: Callable[[World], None]) -> World:
         """Make a world in which everything before has happened."""
         ticks = self.ticks[whole]
-        made = World([*self.actors, *([clock(ticks)] if ticks else [])])
+        made = World([*self.actors, *([clock(ticks, 4 if whole else 6)] if ticks else [])])
         prepare(made)
         made.connection.execute(
             "INSERT INTO registry (registry_id, clock, limit_bytes, lease, trash_window, backup_window)"
@@ -371,22 +377,22 @@ def scenes() -> dict[str, Scene]:
     loose_blob = uploader("s", R, LAYER)
     return {
         "two finish one digest": Scene(
-            [], [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", R, (LAYER,), "m2", TAG), collector("c")], (1, 2)
+            [], [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", R, (LAYER,), "m2", TAG), collector("c")], (1, 2), 1
         ),
         "two projects finish one digest": Scene(
-            [], [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", Q, (LAYER,), "m2", TAG), collector("c")], (0, 1)
+            [], [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", Q, (LAYER,), "m2", TAG), collector("c")], (0, 1), 1
         ),
         "the lease ends between HEAD and PUT": Scene(
-            [loose_blob], [pusher("a", R, (LAYER,), "m1", TAG), collector("c", 2)], (5, 7)
+            [loose_blob], [pusher("a", R, (LAYER,), "m1", TAG), collector("c", 2)], (3, 7)
         ),
         "deleted and purged while pushed": Scene(
-            [seed], [pusher("a", R, (LAYER,), "m2", TAG), deleter("d", R, "m1"), collector("c", 2)], (4, 7)
+            [seed], [pusher("a", R, (LAYER,), "m2", TAG), deleter("d", R, "m1"), collector("c", 2)], (3, 7)
         ),
         "the same pushed while deleted": Scene(
-            [seed], [pusher("a", R, (LAYER,), "m1", Tag("u")), deleter("d", R, "m1"), collector("c")], (4, 5)
+            [seed], [pusher("a", R, (LAYER,), "m1", Tag("u")), deleter("d", R, "m1"), collector("c")], (2, 5)
         ),
         "mounted while the source goes": Scene(
-            [seed], [mounter("m", R, Q, LAYER, "m2"), deleter("d", R, "m1"), collector("c", 2)], (5, 7)
+            [seed], [mounter("m", R, Q, LAYER, "m2"), deleter("d", R, "m1"), collector("c", 2)], (3, 7)
         ),
         "an index over a deleted child": Scene(
             [seed],
@@ -396,10 +402,10 @@ def scenes() -> dict[str, Scene]:
         "restored while purged": Scene(
             [seed],
             [deleter("d", R, "m1"), restorer("r", R, "m1"), pusher("a", R, (LAYER,), "m2", TAG), collector("c")],
-            (3, 4),
+            (2, 4),
         ),
         "a blob deleted while its manifest is pushed": Scene(
-            [loose_blob], [blob_deleter("d", R, LAYER), pusher("a", R, (LAYER,), "m1", TAG), collector("c", 2)], (4, 6)
+            [loose_blob], [blob_deleter("d", R, LAYER), pusher("a", R, (LAYER,), "m1", TAG), collector("c", 2)], (3, 6)
         ),
         "a referrer while its subject is deleted": Scene(
             [seed],
@@ -420,12 +426,13 @@ def scenes() -> dict[str, Scene]:
                 index_pusher("a", R, "m1", "i1", Tag("y")),
                 collector("c"),
             ],
-            (3, 4),
+            (2, 4),
         ),
-        "two collectors": Scene([seed], [deleter("d", R, "m1"), collector("c"), collector("k")], (6, 7)),
+        "two collectors": Scene([seed], [deleter("d", R, "m1"), collector("c"), collector("k")], (5, 7), 1),
         "one upload by two requests": Scene(
             [beginner()],
             [chunk_sender("a", LAYER), chunk_sender("b", OTHER), finisher("f", LAYER), finisher("g", LAYER + OTHER)],
+            close=True,
         ),
     }
 

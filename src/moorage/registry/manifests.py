@@ -187,12 +187,14 @@ async def push(
     home = await repositories.ensure(tx, name, creates_project=creates_project)
     account = Account(tx, home.project_id)
     moved = await _moved_tags(tx, home, tags)
-    await immutability.check(tx, home, [row.name for row in moved.values()])
     wanted = [digest.raw, *{child.digest.raw for child in read.children}]
     known = {bytes(row.digest): row for row in await tx.all(_KNOWN, repository=home.id, digests=wanted)}
     linked = await _linked(tx, home, read)
     revived = [row.id for row in known.values() if row.deleted_at is not None]
     mine = known.get(digest.raw)
+    # A push that is repeated moves no tag, so a rule that keeps tags as they are has nothing against it.
+    kept = [row.name for row in moved.values() if mine is None or row.manifest_id != mine.id]
+    await immutability.check(tx, home, kept)
     if mine is None:
         manifest_id = await _add(tx, home, account, digest, read, body, linked)
     else:

@@ -17,6 +17,7 @@ from moorage.oci.digests import Digest
 from moorage.oci.errors import BlobUploadUnknown, DigestInvalid, RangeInvalid, SizeInvalid
 from moorage.oci.names import RepositoryName
 from moorage.registry import links, quotas, repositories
+from moorage.registry.errors import QuotaExceeded
 from moorage.registry.events import Origin, record
 from moorage.registry.quotas import Account
 from moorage.registry.repositories import LIVE, Repository
@@ -32,12 +33,13 @@ _COLUMNS = (
     upload.c.received,
     upload.c.hash_state,
 )
+# The upload once for each of its parts, all of one moment: another request may be ending it.
 _FIND = Statement(
-    select(*_COLUMNS)
+    select(*_COLUMNS, upload_part.c.n, upload_part.c.key, upload_part.c.size)
     .select_from(
-        upload.join(repository, repository.c.id == upload.c.repository_id).join(
-            project, project.c.id == repository.c.project_id
-        )
+        upload.join(repository, repository.c.id == upload.c.repository_id)
+        .join(project, project.c.id == repository.c.project_id)
+        .outerjoin(upload_part, upload_part.c.upload_id == upload.c.id)
     )
     .where(
         upload.c.id == bindparam("upload"),
@@ -47,6 +49,7 @@ _FIND = Statement(
         project.c.state == LIVE,
         upload.c.expires_at > bindparam("now"),
     )
+    .order_by(upload_part.c.n)
 )
 _PARTS = Statement(
     select(upload_part.c.n, upload_part.c.key, upload_part.c.size)
@@ -175,14 +178,15 @@ class Uploads:
 
     async def find(self, name: RepositoryName, id_: str, subject: str) -> Upload:
         """Find an upload of this repository and subject, or raise BlobUploadUnknown; another's is not there."""
-        row = await self.db.one(_FIND, upload=id_, name=name.text, now=self.db.now())
-        if row is None or row.subject != subject:
+        rows = await self.db.all(_FIND, upload=id_, name=name.text, now=self.db.now())
+        if not rows or rows[0].subject != subject:
             message = (
                 f"there is no upload {id_[:64]} in {name}: it is finished, cancelled, expired or somebody else's; "
                 "begin a new one"
             )
             raise BlobUploadUnknown(message, upload=id_[:64])
-        parts = tuple(Part(p.n, Key(p.key), p.size) for p in await self.db.all(_PARTS, upload=id_))
+        row = rows[0]
+        parts = tuple(Part(p.n, Key(p.key), p.size) for p in rows if p.key is not None)
         home = Repository(row.repository_id, row.project_id, name)
         found = Upload(
             row.id, home, row.subject, row.algorithm, row.version, row.received, row.hash_state, parts
@@ -208,20 +212,30 @@ class Uploads:
         )
 
     async def append(
-        self, found: Upload, source: Source, *, start: int | None = None, algorithm: str | None = None
+        self,
+        found: Upload,
+        source: Source,
+        *,
+        chunk: tuple[int, int] | None = None,
+        length: int | None = None,
+        algorithm: str | None = None,
     ) -> Upload:
-        """Add *source*'s bytes, which begin at *start* if it is given; give the upload as it then stands.
+        """Add *source*'s bytes, which are *chunk* (first and last byte) if it is given; give the upload as it then stands.
 
-        Raises RangeInvalid if they do not continue what is stored, SizeInvalid past the largest blob, and
-        Disconnected if they were cut, having kept what the store keeps of them.
+        Raises RangeInvalid if they do not continue what is stored, SizeInvalid past the chunk or the largest blob,
+        QuotaExceeded where a limit leaves no room for what is on its way, and Disconnected if they were cut, having
+        kept what the store keeps of them.
         """
-        if start is not None and start != found.received:
-            raise _out_of_order(found, start)
+        if chunk is not None and chunk[0] != found.received:
+            raise _out_of_order(found, chunk[0])
+        limit = await self._limit(found, length)
+        if chunk is not None:
+            limit = min(limit, chunk[1] + 1 - found.received)
         hasher = await self._hasher(found, algorithm)
         part = found.parts[-1] if self.store.appends else await self._new_part(found)
         offset = found.received if self.store.appends else 0
         try:
-            await self.store.write(part.key, offset, source, hasher, limit=self.largest - found.received)
+            await self.store.write(part.key, offset, source, hasher, limit=limit)
         except WrongOffset as raced:
             raise _out_of_order(found, found.received) from raced
         except (Disconnected, SizeInvalid):
@@ -229,6 +243,14 @@ class Uploads:
                 await self._advance(found, part, hasher)
             raise
         return await self._advance(found, part, hasher)
+
+    async def _limit(self, found: Upload, length: int | None) -> int:
+        """Give how many bytes may come: unfinished uploads together fill no more than what is left of a limit."""
+        room = await quotas.room(self.db, found.repository.project_id)
+        if room is not None and (length or 1) > room.left:
+            raise room.exceeded(length or 1)
+        most = self.largest - found.received
+        return most if room is None else min(most, room.left)
 
     async def _new_part(self, found: Upload) -> Part:
         part = Part(found.parts[-1].n + 1 if found.parts else 0, new_key(), None)
@@ -293,9 +315,15 @@ class Uploads:
             message = f"the {found.received} bytes have digest {hasher.digest()}, not {digest}; the upload is dropped"
             await self.cancel(found)
             raise DigestInvalid(message, digest=str(digest), actual=str(hasher.digest()))
-        keys = await self._keys(found)
-        into = keys[0] if len(keys) == 1 else (await self._new_part(found)).key
-        size = await self.store.commit(keys, into)
+        try:
+            keys = await self._keys(found)
+            into = keys[0] if len(keys) == 1 else (await self._new_part(found)).key
+            size = await self.store.commit(keys, into)
+        except WrongOffset as raced:
+            raise _out_of_order(found, found.received) from raced
+        if size != found.received:
+            # Another request brought bytes after those that were hashed: they are no part of what was asked for.
+            raise _out_of_order(found, size)
         await self.db.change(lambda tx: self._link(tx, found, digest, size, into, origin))
 
     async def _keys(self, found: Upload) -> list[Key]:
@@ -306,7 +334,9 @@ class Uploads:
         if written and not self.store.appends:
             return written[:1]
         key = found.parts[0].key if self.store.appends else (await self._new_part(found)).key
-        await self.store.write(key, 0, _Nothing(), None, limit=0)
+        # It is there already, perhaps whole, if a request before this one was cut after its commit.
+        if not self.store.appends or await self.store.size(key) is None:
+            await self.store.write(key, 0, _Nothing(), None, limit=0)
         return [key]
 
     async def _link(self, tx: Tx, found: Upload, digest: Digest, size: int, key: Key, origin: Origin) -> None:
@@ -321,7 +351,7 @@ class Uploads:
             kept: Key | None = key
         else:
             kept = None
-        await _drop(tx, found.id, kept=kept, destroy_at=tx.at)
+        await _drop(tx, found.id, kept=kept, destroy_at=tx.at, late=tx.at + self.lifetime)
         account = Account(tx, home.project_id)
         await links.hold(tx, account, home, known.id)
         await account.settle()
@@ -345,10 +375,11 @@ async def parts_of(reader: Reader, id_: str) -> Sequence[Key]:
     return [Key(row.key) for row in await reader.all(_PARTS, upload=id_)]
 
 
-async def _drop(tx: Tx, id_: str, *, kept: Key | None, destroy_at: int) -> None:
+async def _drop(tx: Tx, id_: str, *, kept: Key | None, destroy_at: int, late: int | None = None) -> None:
+    """Drop an upload's rows and doom its keys; what another request may still be writing goes only at *late*."""
     for row in await tx.all(_PARTS, upload=id_):
         if row.key != kept:
-            await tx.run(_DOOM, key=row.key, at=destroy_at)
+            await tx.run(_DOOM, key=row.key, at=late if late and row.size is None else destroy_at)
     await tx.run(_DROP_PARTS, upload=id_)
     await tx.run(_DROP, upload=id_)
 
