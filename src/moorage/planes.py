@@ -51,12 +51,13 @@ class RegistryApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on by its path."""
         path = scope["path"]
-        if path.startswith("/v2/") or path == "/v2":
-            await self.distribution(scope, receive, send)
-        elif path == token.PATH:
-            await self.token(scope, receive, send)
-        else:
-            await nothing_here(scope, receive, send)
+        with self.distribution.registry.use:
+            if path.startswith("/v2/") or path == "/v2":
+                await self.distribution(scope, receive, send)
+            elif path == token.PATH:
+                await self.token(scope, receive, send)
+            else:
+                await nothing_here(scope, receive, send)
 
 
 @dataclass(slots=True)

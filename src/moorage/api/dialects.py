@@ -5,6 +5,7 @@ summary and the request id, by which operators find the rest in the log.
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from http import HTTPStatus
 from starlette.types import Receive, Scope, Send
 
 from moorage.errors import Problem
+
+LOG = logging.getLogger(__name__)
 
 Header = tuple[bytes, bytes]
 
@@ -174,6 +177,9 @@ def _answer(
         *headers,
     ]
     status = problem.status if isinstance(problem, Problem) else SERVER_ERROR
+    if status >= SERVER_ERROR and isinstance(problem, Problem):
+        # The caller is told no more than the summary; what is no Problem is logged where it is caught.
+        LOG.warning("answered %d: %s", status, problem)
     return Answer(status, [header(name, value) for name, value in every], body)
 
 

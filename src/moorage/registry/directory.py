@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from moorage.db import Database, Statement
+from moorage.db import Database, Failed, Statement
 from moorage.db.cell import entry, host
 from moorage.errors import Problem, Unavailable
 
@@ -98,7 +98,7 @@ class Directory:
         try:
             rows = await self.cell.all(_ENTRIES)
             hosts = await self.cell.all(_HOSTS)
-        except Unavailable:
+        except (Unavailable, Failed):
             if not self._seen.entries:
                 raise
             return

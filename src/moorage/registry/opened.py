@@ -34,6 +34,19 @@ class Limits:
     slowest_transfer: int = 32 << 10
 
 
+@dataclass(slots=True)
+class Use:
+    """How many requests work on something: it is not closed under them."""
+
+    count: int = 0
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
     """One registry, open: everything that its requests work on."""
@@ -47,6 +60,7 @@ class Registry:
     gathered: Gathered
     slots: Slots
     limits: Limits
+    use: Use = field(default_factory=Use)
 
     async def write_down(self, *, pulls: bool) -> None:
         """Write what was gathered in memory, and pull counts if it is their time. What cannot be written waits."""
@@ -72,7 +86,7 @@ Open = Callable[[Entry], Awaitable[Registry]]
 
 @dataclass(slots=True)
 class Registries:
-    """The registries that this process has open, at most *most*; the one asked longest ago is closed first."""
+    """The registries that this process has open: at most *most*, and those in use. The one asked longest ago goes first."""
 
     open: Open
     most: int
@@ -115,9 +129,9 @@ class Registries:
             )
 
     def _make_room(self) -> None:
-        while len(self._open) > self.most:
-            _, oldest = self._open.popitem(last=False)
-            closing = asyncio.ensure_future(_close(oldest))
+        idle = [key for key, one in self._open.items() if not _is_used(one)]
+        for key in idle[: max(len(self._open) - self.most, 0)]:
+            closing = asyncio.ensure_future(_close(self._open.pop(key)))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
@@ -126,6 +140,13 @@ class Registries:
         while self._open:
             await _close(self._open.popitem()[1])
         await asyncio.gather(*self._closing)
+
+
+def _is_used(opened: asyncio.Future[Registry]) -> bool:
+    """Say whether a request works on a registry, or waits for it to be opened."""
+    if not opened.done():
+        return True
+    return not opened.cancelled() and opened.exception() is None and opened.result().use.count > 0
 
 
 async def _close(opened: asyncio.Future[Registry]) -> None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, case, delete, func, select, update
 
-from moorage.db import Statement, Tx, insert
-from moorage.db.tables import blob, doomed, project, project_blob, registry
+from moorage.db import Reader, Statement, Tx, insert
+from moorage.db.tables import blob, doomed, project, project_blob, registry, repository, upload
 from moorage.registry.errors import QuotaExceeded
 
 # Percent of a limit at which a push is told.
@@ -90,6 +90,17 @@ _ROOM = Statement(
         project.c.used.label("project_used"),
         project.c.limit_bytes.label("project_limit"),
     ).select_from(registry.join(project, project.c.id == bindparam("project")))
+)
+
+
+# Those that nobody continues are dropped in time, and few stand at once.
+_COMING = Statement(
+    select(
+        func.coalesce(func.sum(upload.c.received), 0).label("all"),
+        func.coalesce(
+            func.sum(case((repository.c.project_id == bindparam("project"), upload.c.received), else_=0)), 0
+        ).label("here"),
+    ).select_from(upload.join(repository, repository.c.id == upload.c.repository_id))
 )
 
 
@@ -177,6 +188,37 @@ def _nearly(rule: str, row: Any, grown: int) -> list[str]:
         return []
     reached = max(step for step in WARN_AT if row.used * 100 >= row.limit_bytes * step)
     return [f"{rule} is {reached} % used: {row.used} of {row.limit_bytes} bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the tighter of two limits leaves, counting what is stored and every upload on its way."""
+
+    rule: str
+    limit: int
+    taken: int
+
+    @property
+    def left(self) -> int:
+        """Give how many bytes still fit."""
+        return max(self.limit - self.taken, 0)
+
+    def exceeded(self, more: int) -> QuotaExceeded:
+        """Refuse *more* bytes."""
+        return _exceeded(f"{self.rule}, with the uploads on their way,", self.taken + more, self.limit, more)
+
+
+async def room(reader: Reader, project_id: int) -> Room | None:
+    """Give the room for one more chunk in a project; None where nothing limits it."""
+    row = await reader.one(_ROOM, project=project_id)
+    if row.limit_bytes < 0 and row.project_limit < 0:
+        return None
+    coming = await reader.one(_COMING, project=project_id)
+    rooms = [
+        Room("the storage of this registry's plan", row.limit_bytes, row.used + coming.all),
+        Room(f"the quota of project {row.name}", row.project_limit, row.project_used + coming.here),
+    ]
+    return min((one for one in rooms if one.limit >= 0), key=lambda one: one.left)
 
 
 async def expect_room(tx: Tx, project_id: int, size: int) -> None:

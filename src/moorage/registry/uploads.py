@@ -17,7 +17,6 @@ from moorage.oci.digests import Digest
 from moorage.oci.errors import BlobUploadUnknown, DigestInvalid, RangeInvalid, SizeInvalid
 from moorage.oci.names import RepositoryName
 from moorage.registry import links, quotas, repositories
-from moorage.registry.errors import QuotaExceeded
 from moorage.registry.events import Origin, record
 from moorage.registry.quotas import Account
 from moorage.registry.repositories import LIVE, Repository
@@ -228,29 +227,25 @@ class Uploads:
         """
         if chunk is not None and chunk[0] != found.received:
             raise _out_of_order(found, chunk[0])
-        limit = await self._limit(found, length)
-        if chunk is not None:
-            limit = min(limit, chunk[1] + 1 - found.received)
-        hasher = await self._hasher(found, algorithm)
-        part = found.parts[-1] if self.store.appends else await self._new_part(found)
-        offset = found.received if self.store.appends else 0
-        try:
-            await self.store.write(part.key, offset, source, hasher, limit=limit)
-        except WrongOffset as raced:
-            raise _out_of_order(found, found.received) from raced
-        except (Disconnected, SizeInvalid):
-            if self.store.appends:
-                await self._advance(found, part, hasher)
-            raise
-        return await self._advance(found, part, hasher)
-
-    async def _limit(self, found: Upload, length: int | None) -> int:
-        """Give how many bytes may come: unfinished uploads together fill no more than what is left of a limit."""
+        limit = self.largest - found.received if chunk is None else chunk[1] + 1 - found.received
         room = await quotas.room(self.db, found.repository.project_id)
         if room is not None and (length or 1) > room.left:
             raise room.exceeded(length or 1)
-        most = self.largest - found.received
-        return most if room is None else min(most, room.left)
+        hasher = await self._hasher(found, algorithm)
+        part = found.parts[-1] if self.store.appends else await self._new_part(found)
+        offset = found.received if self.store.appends else 0
+        most = limit if room is None else min(limit, room.left)
+        try:
+            await self.store.write(part.key, offset, source, hasher, limit=most)
+        except WrongOffset as raced:
+            raise _out_of_order(found, found.received) from raced
+        except (Disconnected, SizeInvalid) as ended:
+            if self.store.appends:
+                await self._advance(found, part, hasher)
+            if room is not None and most < limit and isinstance(ended, SizeInvalid):
+                raise room.exceeded(most + 1) from ended
+            raise
+        return await self._advance(found, part, hasher)
 
     async def _new_part(self, found: Upload) -> Part:
         part = Part(found.parts[-1].n + 1 if found.parts else 0, new_key(), None)

@@ -110,6 +110,8 @@ class MemoryStore:
         """Mark the bytes as whole."""
         if list(keys) == [into]:
             found = self._find(into)
+            if found.writing:
+                raise WrongOffset(into, 0, None)
         else:
             parts = [self._find(key).data for key in keys]
             found = self._begin(into, 0)

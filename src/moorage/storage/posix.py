@@ -5,6 +5,8 @@
 ``docs/reference/storage-format.md`` says it in full.
 """
 
+import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -13,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from moorage.errors import StorageFull
+from moorage.errors import StorageFull, Unavailable
 from moorage.oci.errors import SizeInvalid
 from moorage.storage.disk import NO_ROOM, Disk
 from moorage.storage.hashing import Hasher
@@ -76,14 +78,13 @@ class Writer:
 
     def _write(self, piece: memoryview) -> None:
         rest = piece
-        try:
-            while rest:
-                rest = rest[self._disk.write(self._descriptor, rest) :]
-        except OSError as problem:
-            self._disk.cut(self._descriptor, self.size)
-            if problem.errno in NO_ROOM:
-                raise StorageFull(retry_after=60) from problem
-            raise
+        with _problems():
+            try:
+                while rest:
+                    rest = rest[self._disk.write(self._descriptor, rest) :]
+            except OSError:
+                self._disk.cut(self._descriptor, self.size)
+                raise
 
 
 class PosixStore:
@@ -123,7 +124,8 @@ class PosixStore:
     async def size(self, key: Key) -> int | None:
         """Ask the file system, on the loop: it answers from memory in microseconds."""
         try:
-            return self._path(key).lstat().st_size
+            with _problems():
+                return self._path(key).lstat().st_size
         except FileNotFoundError:
             return None
 
@@ -133,7 +135,8 @@ class PosixStore:
         try:
             while start < end:
                 count = min(PIECE, end - start)
-                piece = await self._threads.run(os.pread, descriptor, count, start)
+                with _problems():
+                    piece = await self._threads.run(os.pread, descriptor, count, start)
                 if not piece:
                     return
                 start += len(piece)
@@ -147,7 +150,8 @@ class PosixStore:
 
     async def delete(self, key: Key) -> None:
         """Unlink the file; its folder stays."""
-        await self._threads.run(self._disk.remove, self._path(key))
+        with _problems():
+            await self._threads.run(self._disk.remove, self._path(key))
 
     async def list(self) -> AsyncIterator[Stored]:
         """Give the files a folder at a time."""
@@ -183,7 +187,8 @@ class PosixStore:
         path = self._path(key)
         flags = os.O_WRONLY | os.O_APPEND
         try:
-            descriptor = self._disk.open(path, flags if offset else flags | os.O_CREAT)
+            with _problems():
+                descriptor = self._disk.open(path, flags if offset else flags | os.O_CREAT)
         except FileNotFoundError:
             if offset:
                 raise WrongOffset(key, offset, None) from None
@@ -205,28 +210,27 @@ class PosixStore:
 
     def _begin_folder(self, key: Key) -> int:
         """Begin once more, in a folder that is made now."""
-        try:
+        with _problems():
             self._disk.make_folder(self._path(key).parent)
-        except OSError as problem:
-            if problem.errno in NO_ROOM:
-                raise StorageFull(retry_after=60) from problem
-            raise
         return self._begin(key, 0)
 
     def _commit(self, keys: Sequence[Key], into: Key) -> int:
         if list(keys) != [into]:
             self._join(keys, into)
+        descriptor = self._open(into)
         try:
-            descriptor = self._disk.open(self._path(into), os.O_RDONLY)
-        except FileNotFoundError:
-            raise Missing(into) from None
-        try:
-            self._disk.seal(descriptor)
-            self._disk.sync(descriptor)
-            size = os.fstat(descriptor).st_size
+            # One who has the file open for writing could go on after it is sealed.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            with _problems():
+                self._disk.seal(descriptor)
+                self._disk.sync(descriptor)
+                size = os.fstat(descriptor).st_size
+        except BlockingIOError:
+            raise WrongOffset(into, 0, None) from None
         finally:
             os.close(descriptor)
-        self._sync_names(self._path(into).parent)
+        with _problems():
+            self._sync_names(self._path(into).parent)
         return size
 
     def _sync_names(self, folder: Path) -> None:
@@ -257,20 +261,36 @@ class PosixStore:
         source = self._open(key)
         try:
             at = 0
-            while sent := os.sendfile(target, source, at, 1 << 30):
-                at += sent
-        except OSError as problem:
-            if problem.errno in NO_ROOM:
-                raise StorageFull(retry_after=60) from problem
-            raise
+            with _problems():
+                while sent := os.sendfile(target, source, at, 1 << 30):
+                    at += sent
         finally:
             os.close(source)
 
     def _open(self, key: Key) -> int:
         try:
-            return self._disk.open(self._path(key), os.O_RDONLY)
+            with _problems():
+                return self._disk.open(self._path(key), os.O_RDONLY)
         except FileNotFoundError:
             raise Missing(key) from None
+
+
+@contextlib.contextmanager
+def _problems() -> Iterator[None]:
+    """Say StorageFull of a lack of room, and Unavailable of whatever else a disk may answer.
+
+    A name that is missing, taken, forbidden or a link is no problem of the disk's: the caller knows what it means.
+    """
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError, PermissionError):
+        raise
+    except OSError as problem:
+        if problem.errno == errno.ELOOP:
+            raise
+        if problem.errno in NO_ROOM:
+            raise StorageFull(retry_after=60) from problem
+        raise Unavailable(f"the disk answers: {problem.strerror}", retry_after=5) from problem
 
 
 def _folders(within: Path) -> list[Path]:

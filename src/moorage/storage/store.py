@@ -114,6 +114,7 @@ class BlobStore(Protocol):
 
         Gives their size, or raises Missing. With ``keys == [into]`` nothing is copied, and it may
         be repeated; otherwise *into* is a fresh key, and the joined ones stay until deleted.
+        Raises WrongOffset while *into* is being written: what is whole must not grow.
         """
         ...
 

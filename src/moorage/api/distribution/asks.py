@@ -14,15 +14,33 @@ from moorage.identity.access import Identified, Verdict
 from moorage.identity.callers import Caller
 from moorage.identity.roles import OciAction
 from moorage.oci.digests import Digest
-from moorage.oci.errors import DigestInvalid, NameInvalid, PaginationNumberInvalid, Unauthorized, Unsupported
+from moorage.oci.errors import DigestInvalid, NameInvalid, OCIError, PaginationNumberInvalid, Unauthorized
 from moorage.oci.names import RepositoryName
 from moorage.registry.events import Origin, Seen
 from moorage.registry.opened import Registry
 
 API_VERSION: Header = (b"docker-distribution-api-version", b"registry/2.0")
+NOT_SNIFFED: Header = (b"x-content-type-options", b"nosniff")
+# What was pushed may be a page: a browser that is led here neither shows it nor runs anything in it.
+NO_PAGE: tuple[Header, ...] = (
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+    (b"content-disposition", b"attachment"),
+)
 MOST_QUERY = 16 * 1024
 MOST_FIELDS = 1100
 MOST_DIGITS = 18
+
+
+class QueryInvalid(OCIError):
+    """The query cannot be read, or holds what no name, tag or type can."""
+
+    summary = "the query cannot be read"
+
+
+class QueryTooLong(OCIError):
+    """The query is longer than any that a client needs."""
+
+    status, summary = 414, "the query is too long"
 
 
 @dataclass(slots=True)
@@ -139,29 +157,35 @@ class Ask:
 
     async def reply(self, status: int, *headers: Header, body: bytes = b"") -> None:
         """Answer with a status, headers and few bytes."""
-        await send_bytes(self.scope, self.send, body, status=status, headers=(API_VERSION, *headers))
+        await send_bytes(
+            self.scope, self.send, body, status=status, headers=(API_VERSION, NOT_SNIFFED, *headers)
+        )
 
     async def reply_json(self, content: object, *headers: Header) -> None:
         """Answer 200 with JSON."""
-        await send_json(self.scope, self.send, content, headers=(API_VERSION, *headers))
+        await send_json(self.scope, self.send, content, headers=(API_VERSION, NOT_SNIFFED, *headers))
 
     async def reply_size(self, size: int, headers: Sequence[Header]) -> None:
         """Answer a HEAD: the headers of bytes that are not sent."""
-        listed = [API_VERSION, *headers, (b"content-length", b"%d" % size)]
+        listed = [API_VERSION, NOT_SNIFFED, *headers, (b"content-length", b"%d" % size)]
         await self.send({"type": "http.response.start", "status": 200, "headers": listed})
         await self.send({"type": "http.response.body", "body": b""})
 
 
 def read_query(scope: Scope) -> list[tuple[str, str]]:
-    """Read a request's query, or raise Unsupported."""
+    """Read a request's query, or raise QueryTooLong or QueryInvalid."""
     raw = scope["query_string"]
     if len(raw) > MOST_QUERY:
         message = f"a query of {len(raw)} bytes; the most is {MOST_QUERY}"
-        raise Unsupported(message)
+        raise QueryTooLong(message)
     try:
-        return parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        read = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError as problem:
-        raise Unsupported(f"the query cannot be read: {problem}") from problem
+        raise QueryInvalid(f"the query cannot be read: {problem}") from problem
+    if b"%00" in raw and any("\0" in value for _, value in read):
+        # PostgreSQL's texts cannot hold it.
+        raise QueryInvalid("the query holds a NUL character")
+    return read
 
 
 def location(path: str) -> Header:

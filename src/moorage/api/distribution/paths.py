@@ -25,7 +25,8 @@ def read(path: str) -> Place | None:
     if path == "/v2/_catalog":
         return CATALOG
     head, slash, last = path[4:].rpartition("/")
-    if not slash:
+    if not slash or "\0" in path:
+        # PostgreSQL's texts hold no such character: it can be no upload's id.
         return None
     home, slash, kind = head.rpartition("/")
     if slash and kind in ("manifests", "blobs", "referrers") and (last != "uploads" or kind != "blobs"):

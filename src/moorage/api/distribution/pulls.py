@@ -3,7 +3,7 @@
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from moorage.api.distribution.asks import API_VERSION, Ask
+from moorage.api.distribution.asks import API_VERSION, NO_PAGE, NOT_SNIFFED, Ask
 from moorage.api.http.responses import Header, send_file, send_stream
 from moorage.oci import names
 from moorage.oci.manifests import OCI_INDEX, referrer
@@ -34,6 +34,7 @@ async def pull_manifest(ask: Ask) -> None:
         (b"content-type", found.media_type.encode()),
         (b"docker-content-digest", digest),
         (b"etag", etag),
+        *NO_PAGE,
         body=found.body,
     )
     if ask.scope["method"] == "GET":
@@ -50,6 +51,7 @@ async def pull_blob(ask: Ask) -> None:
         _FOREVER,
         (b"docker-content-digest", str(digest).encode()),
         (b"etag", f'"{digest}"'.encode()),
+        *NO_PAGE,
     ]
     if ask.scope["method"] == "HEAD":
         promised = await blobs.promise(registry.db, ask.name, digest)
@@ -62,7 +64,7 @@ async def pull_blob(ask: Ask) -> None:
     if part:
         headers.append((b"content-range", f"bytes {start}-{end - 1}/{found.size}".encode()))
     way = await registry.store.shortcut(found.key)
-    headers.append(API_VERSION)
+    headers += (API_VERSION, NOT_SNIFFED)
     if isinstance(way, Path):
         await send_file(ask.scope, ask.send, way, start=start, end=end, status=status, headers=headers)
     elif way is not None:

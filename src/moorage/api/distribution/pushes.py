@@ -41,7 +41,7 @@ async def begin_upload(ask: Ask) -> None:
     if digest is None:
         await _accepted(ask, begun)
         return
-    finished = await ask.registry.uploads.append(begun, body)
+    finished = await ask.registry.uploads.append(begun, body, length=body.length)
     await ask.registry.uploads.finish(finished, digest, ask.origin())
     await _created(ask, digest)
 
@@ -54,7 +54,7 @@ async def append_chunk(ask: Ask) -> None:
     if chunk is not None and body.length is not None and chunk[1] - chunk[0] + 1 != body.length:
         message = f"Content-Range {chunk[0]}-{chunk[1]} does not fit a Content-Length of {body.length}"
         raise SizeInvalid(message, start=chunk[0], end=chunk[1], length=body.length)
-    await _accepted(ask, await ask.registry.uploads.append(found, body, start=chunk[0] if chunk else None))
+    await _accepted(ask, await ask.registry.uploads.append(found, body, chunk=chunk, length=body.length))
 
 
 async def finish_upload(ask: Ask) -> None:
@@ -66,7 +66,7 @@ async def finish_upload(ask: Ask) -> None:
     if body.length or b"transfer-encoding" in ask.headers or chunk is not None:
         algorithm = None if found.received else digest.algorithm
         found = await ask.registry.uploads.append(
-            found, body, start=chunk[0] if chunk else None, algorithm=algorithm
+            found, body, chunk=chunk, length=body.length, algorithm=algorithm
         )
     await ask.registry.uploads.finish(found, digest, ask.origin())
     await _created(ask, digest)

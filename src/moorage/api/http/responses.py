@@ -17,6 +17,7 @@ import msgspec
 from starlette.types import Scope, Send
 
 from moorage.api.http.waiting import settled
+from moorage.errors import Unavailable
 
 Header = tuple[bytes, bytes]
 SendFile = Callable[[int, int, int], Awaitable[None]]
@@ -81,10 +82,13 @@ async def send_file(
 ) -> None:
     """Answer with a file's bytes from *start* to before *end*.
 
-    Raises OSError before anything is sent when the file cannot be opened.
+    Raises Unavailable before anything is sent when the file cannot be opened: rows say that it is there.
     """
-    # Opened on the loop: on a local disk this costs less than a hop to a thread.
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # Opened on the loop: on a local disk this costs less than a hop to a thread.
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as problem:
+        raise Unavailable(f"{path} cannot be opened: {problem.strerror}", retry_after=5) from problem
     try:
         await send(_start(status, headers, end - start))
         sendfile: SendFile | None = (scope.get("extensions") or {}).get(SENDFILE)
