@@ -16,7 +16,8 @@ from moorage.errors import Unavailable
 from moorage.identity.roles import Role
 from moorage.jobs import Event, Job
 from moorage.oci.digests import Digest
-from moorage.parts import MARKS, REGISTRIES, name_of
+from moorage.db.files import MARKS
+from moorage.parts import REGISTRIES, name_of
 from moorage.registry import collection, events, relay
 from moorage.registry.events import SYSTEM, Gathered, Seen
 from moorage.registry.pulls import Pulls
@@ -85,13 +86,18 @@ async def test_a_push_is_an_event_with_who_did_what_from_where(world: World):
 async def test_events_keep_their_order_and_their_uuids_however_many_wait(world: World):
     db = (await world.registry()).db
     for n in range(3):
-        await db.change(lambda tx, n=n: many(tx, n * 150, 150))
+        await change(db, n * 150, 150)
     waiting = [row.uuid for row in await db.all(WAITING)]
 
     record = await drained(db)
 
     assert [row.uuid for row in record] == waiting
     assert [json.loads(row.body)["n"] for row in record] == [*range(450)]
+
+
+async def change(db: Database, first: int, count: int) -> None:
+    """Make one change with several events."""
+    await db.change(lambda tx: many(tx, first, count))
 
 
 async def many(tx: Any, first: int, count: int) -> None:
@@ -310,7 +316,7 @@ async def test_what_cannot_be_written_down_is_kept_and_written_later(world: Worl
 async def test_the_record_is_kept_as_long_as_it_is_said_and_dropped_in_batches(world: World):
     registry = await world.registry()
     for n in range(3):
-        await registry.db.change(lambda tx, n=n: many(tx, n * 250, 250))
+        await change(registry.db, n * 250, 250)
     await drained(registry.db)
     await registry.db.write(AGE)
     await registry.db.change(lambda tx: many(tx, 750, 1))

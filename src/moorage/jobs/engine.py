@@ -1,7 +1,7 @@
 """The door to DBOS, which keeps jobs through any crash: in a SQLite file of its own, or a schema of PostgreSQL.
 
     submit ──> queue ──> workflow "job" ──> step "round" ──> a handler, on the worker's own event loop
-               (a job a partition at once)   (repeated while there is more to do)
+               (few of one registry)         (repeated while there is more to do)
 
 Only a worker imports this module: DBOS and what it brings are a third of the worker's memory.
 """
@@ -35,8 +35,10 @@ SCHEMA = "moorage_jobs"
 VERSION = "1"
 POLL = 1.0
 """Seconds between two looks at the queue."""
-AT_ONCE = 4
+AT_ONCE = 10
 """How many jobs one worker does at once."""
+OF_ONE = 5
+"""How many of them one partition (a registry) may have, in the whole cell."""
 KEPT = timedelta(days=7)
 """How long a job that has ended can be looked up."""
 _FORGET = 500
@@ -97,7 +99,7 @@ class Engine:
         await self._ask(self._launch)
 
     async def submit(self, job: Job, *, id_: str, partition: str) -> None:
-        """Promise a job, once under its id however often it is said. One job of a partition is done at a time."""
+        """Promise a job, once under its id however often it is said. A partition does not hold up the others."""
         options: Any = {
             "workflow_name": "job",
             "queue_name": QUEUE,
@@ -187,7 +189,7 @@ class Engine:
         DBOS.register_queue(
             QUEUE,
             worker_concurrency=AT_ONCE,
-            partition_concurrency=1,
+            partition_concurrency=OF_ONE,
             polling_interval_sec=POLL,
             on_conflict="always_update",
         )
