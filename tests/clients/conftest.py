@@ -1,0 +1,66 @@
+"""Real clients, each with a home of its own, signed in to nothing yet."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.clients.layouts import Layout
+from tests.clients.programs import program
+from tests.servers.house import House
+from tests.worlds import ADMIN, PASSWORD
+
+SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A person's place: a folder, and a registry to work with."""
+
+    host: str
+    home: Path
+
+    def layout(self, name: str = "layout") -> Layout:
+        """Begin an image layout."""
+        return Layout(self.home / name)
+
+    def run(self, name: str, *arguments: str, fails: bool = False, given: str | None = None) -> str:
+        """Run a client, and give what it says; it must succeed, or (*fails*) must not."""
+        path = program(name)
+        environment = {
+            **os.environ,
+            "HOME": str(self.home),
+            "DOCKER_CONFIG": str(self.home / ".docker"),
+            "REGISTRY_AUTH_FILE": str(self.home / ".docker" / "config.json"),
+            "XDG_RUNTIME_DIR": str(self.home / "run"),
+            "XDG_CONFIG_HOME": str(self.home / ".config"),
+            "XDG_CACHE_HOME": str(self.home / ".cache"),
+            "XDG_DATA_HOME": str(self.home / ".local"),
+        }
+        ran = subprocess.run(
+            [path, *arguments], env=environment, cwd=self.home, input=given, capture_output=True, text=True,
+            timeout=SECONDS, check=False,
+        )  # fmt: skip
+        assert (ran.returncode != 0) == fails, f"{name} {' '.join(arguments)}\n{ran.stdout}\n{ran.stderr}"
+        return ran.stdout + ran.stderr if fails else ran.stdout
+
+    def head(self, path: str) -> httpx.Response:
+        """Ask the registry itself what is there."""
+        return httpx.head(f"http://{self.host}/v2/{path}", auth=(ADMIN, PASSWORD))
+
+    def get(self, path: str) -> httpx.Response:
+        """Get from the registry itself."""
+        return httpx.get(f"http://{self.host}/v2/{path}", auth=(ADMIN, PASSWORD))
+
+
+@pytest.fixture
+def desk(running: House, tmp_path: Path) -> Desk:
+    """Give a place to work at."""
+    for folder in (".docker", "run", ".config"):
+        (tmp_path / folder).mkdir(mode=0o700)
+    return Desk(running.registry.removeprefix("http://"), tmp_path)
