@@ -17,7 +17,9 @@ async def _push(world: World, content: bytes, tag: str) -> int | str:
         return str(answer.json()["errors"][0]["message"])
     config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": str(digest), "size": len(content)}
     body = json.dumps({"schemaVersion": 2, "mediaType": TYPE, "config": config, "layers": []}).encode()
-    pushed = await world.client.put(f"/v2/library/app/manifests/{tag}", content=body, headers={"content-type": TYPE})
+    pushed = await world.client.put(
+        f"/v2/library/app/manifests/{tag}", content=body, headers={"content-type": TYPE}
+    )
     assert pushed.status_code == 201
     return pushed.headers.get("warning", "")
 

@@ -140,9 +140,7 @@ def index_pusher(who: str, name: RepositoryName, child: str, what: str, tag: Tag
 
 def mounter(who: str, source: RepositoryName, target: RepositoryName, data: bytes, what: str) -> Actor:
     async def mount(world: World, kept: dict[str, Any]) -> int | None:
-        done = await world.db.change(
-            lambda tx: blobs.mount(tx, target, Digest.of(data), sources=[source])
-        )
+        done = await world.db.change(lambda tx: blobs.mount(tx, target, Digest.of(data), sources=[source]))
         if not done:
             return None
         _promised(kept, data, world.now)
@@ -317,7 +315,9 @@ def rest(world: World) -> None:
     keys = {key for (key,) in world.ask("SELECT key FROM blob")}
     if forever := world.bytes.keys() - keys:
         raise Violation(f"bytes for ever: {sorted(forever)}")
-    unnamed = "SELECT count(*) FROM blob b WHERE NOT EXISTS (SELECT 1 FROM manifest_blob x WHERE x.blob_id = b.id)"
+    unnamed = (
+        "SELECT count(*) FROM blob b WHERE NOT EXISTS (SELECT 1 FROM manifest_blob x WHERE x.blob_id = b.id)"
+    )
     for left in (unnamed, "SELECT count(*) FROM upload", "SELECT count(*) FROM doomed"):
         if world.ask(left) != [(0,)]:
             raise Violation(f"left over: {left}")
@@ -377,10 +377,16 @@ def scenes() -> dict[str, Scene]:
     loose_blob = uploader("s", R, LAYER)
     return {
         "two finish one digest": Scene(
-            [], [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", R, (LAYER,), "m2", TAG), collector("c")], (1, 2), 1
+            [],
+            [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", R, (LAYER,), "m2", TAG), collector("c")],
+            (1, 2),
+            1,
         ),
         "two projects finish one digest": Scene(
-            [], [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", Q, (LAYER,), "m2", TAG), collector("c")], (0, 1), 1
+            [],
+            [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", Q, (LAYER,), "m2", TAG), collector("c")],
+            (0, 1),
+            1,
         ),
         "the lease ends between HEAD and PUT": Scene(
             [loose_blob], [pusher("a", R, (LAYER,), "m1", TAG), collector("c", 2)], (3, 7)
@@ -396,16 +402,28 @@ def scenes() -> dict[str, Scene]:
         ),
         "an index over a deleted child": Scene(
             [seed],
-            [index_pusher("i", R, "m1", "i1", Tag("x")), deleter("d", R, "m1"), untagger("u", R, TAG), collector("c")],
+            [
+                index_pusher("i", R, "m1", "i1", Tag("x")),
+                deleter("d", R, "m1"),
+                untagger("u", R, TAG),
+                collector("c"),
+            ],
             (2, 3),
         ),
         "restored while purged": Scene(
             [seed],
-            [deleter("d", R, "m1"), restorer("r", R, "m1"), pusher("a", R, (LAYER,), "m2", TAG), collector("c")],
+            [
+                deleter("d", R, "m1"),
+                restorer("r", R, "m1"),
+                pusher("a", R, (LAYER,), "m2", TAG),
+                collector("c"),
+            ],
             (2, 4),
         ),
         "a blob deleted while its manifest is pushed": Scene(
-            [loose_blob], [blob_deleter("d", R, LAYER), pusher("a", R, (LAYER,), "m1", TAG), collector("c", 2)], (3, 6)
+            [loose_blob],
+            [blob_deleter("d", R, LAYER), pusher("a", R, (LAYER,), "m1", TAG), collector("c", 2)],
+            (3, 6),
         ),
         "a referrer while its subject is deleted": Scene(
             [seed],
@@ -431,7 +449,12 @@ def scenes() -> dict[str, Scene]:
         "two collectors": Scene([seed], [deleter("d", R, "m1"), collector("c"), collector("k")], (5, 7), 1),
         "one upload by two requests": Scene(
             [beginner()],
-            [chunk_sender("a", LAYER), chunk_sender("b", OTHER), finisher("f", LAYER), finisher("g", LAYER + OTHER)],
+            [
+                chunk_sender("a", LAYER),
+                chunk_sender("b", OTHER),
+                finisher("f", LAYER),
+                finisher("g", LAYER + OTHER),
+            ],
             close=True,
         ),
     }

@@ -35,7 +35,9 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     return now
 
 
-def explore(chosen: SimpleNamespace, scene: Scene, *, whole: bool = WHOLE, fused: frozenset[str] = FUSED) -> Seen:
+def explore(
+    chosen: SimpleNamespace, scene: Scene, *, whole: bool = WHOLE, fused: frozenset[str] = FUSED
+) -> Seen:
     world = scene.world(whole=whole, prepare=lambda made: setattr(chosen, "world", made))
     fused = frozenset() if scene.close else fused
     crashes = 1 if whole else scene.crashes
@@ -86,7 +88,8 @@ def test_bytes_doomed_without_their_window_are_missed_by_a_restore(
 
 def test_bytes_that_no_row_dooms_stay_for_ever(chosen: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
     never = select(manifest.c.id).where(
-        manifest.c.id == bindparam("at") + bindparam("tries") + bindparam("size"), manifest.c.media_type == bindparam("key")
+        manifest.c.id == bindparam("at") + bindparam("tries") + bindparam("size"),
+        manifest.c.media_type == bindparam("key"),
     )
     monkeypatch.setattr(quotas, "_DOOM", Statement(never))
 
@@ -143,9 +146,10 @@ def test_links_chosen_before_the_turn_are_saved_by_the_foreign_key_alone(chosen:
         explore(chosen, Scene(before, actors, (3, 7)))
 
 
-def test_a_referrer_that_revival_forgets_stays_loose(chosen: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
+def test_a_referrer_that_revival_forgets_stays_loose(
+    chosen: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(holding, "_REFERRERS", nothing(holding._REFERRERS))
 
     with pytest.raises(CounterExample, match="loose: "):
         explore(chosen, scenarios.scenes()["a referrer while its subject is deleted"])
-
