@@ -317,12 +317,12 @@ def _run(main: Coroutine[Any, Any, None]) -> int:
 
 
 def _work(main: Coroutine[Any, Any, None]) -> NoReturn:
-    from moorage.jobs.engine import Broken
+    from moorage.jobs import CannotWork
 
     status = 1
     try:
         status = _run(main)
-    except* Broken as broken:
+    except* CannotWork as broken:
         sys.stderr.write("".join(f"{one}\n" for one in broken.exceptions))
     # Threads of the jobs' engine may wait for a database that does not come back. Whatever they do, the next worker
     # takes it up.
@@ -365,7 +365,7 @@ def _plane(set_: Settings, parts: Parts) -> RegistryPlane:
 def _registry_sites(set_: Settings, parts: Parts, sockets: Sockets, plane: RegistryPlane) -> list[Site]:
     from moorage.api.plane import Plane
 
-    return [_site(set_, "registry", Plane(_pages(_health(set_, parts)), plane.find), sockets)]
+    return [_site(set_, "registry", Plane(_pages(_health(set_, parts)), plane.find, plane.known), sockets)]
 
 
 def _console_sites(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:

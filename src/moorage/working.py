@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from moorage.db import Database, Vanished, files
 from moorage.errors import Unavailable
-from moorage.jobs import Awaited, Handlers, Job
+from moorage.jobs import Awaited, CannotWork, Handlers, Job
 from moorage.parts import Parts, name_of
 from moorage.registry import collection, relay
 from moorage.registry.collection import Collected, Terms
@@ -122,7 +122,7 @@ class Worker:
         return {Collect: self.collect, Sweep: self.sweep}
 
     async def run(self, keeper: Keeper, handlers: Handlers) -> None:
-        """Work until cancelled; raise Broken when only a restart helps."""
+        """Work until cancelled; raise CannotWork when only a restart helps."""
         from moorage.jobs.engine import Engine  # noqa: PLC0415 - DBOS takes a second to import: the process is up before.
 
         self.engine = engine = Engine(keeper, handlers)
@@ -151,11 +151,7 @@ class Worker:
     async def relay_all(self) -> None:
         """Look into every outbox, marked or not: a power cut may have taken marks."""
         for entry in self.directory.all():
-            try:
-                if await relay.has_waiting(await self.homes.get(entry)):
-                    await self._drain(entry)
-            except (Unavailable, Vanished) as problem:
-                LOG.warning("an outbox cannot be read: %s", problem, extra={"registry": entry.name})
+            await self._drain(entry, look_first=True)
 
     async def promise(self) -> None:
         """Promise the collections whose time has come, and a day's sweep of the store."""
@@ -216,19 +212,24 @@ class Worker:
             self._left &= known.keys()
         return [known[name] for name in sorted(self._left)]
 
-    async def _drain(self, entry: Entry) -> None:
+    async def _drain(self, entry: Entry, *, look_first: bool = False) -> None:
+        name = name_of(entry)
         try:
-            moved = await relay.drain(
-                await self.homes.get(entry), entry.uuid, self.awaited, self._begin(entry)
-            )
-        except Unavailable as problem:
-            self._left.add(name_of(entry))
-            LOG.warning("events wait in the outbox: %s", problem, extra={"registry": entry.name})
+            db = await self.homes.get(entry)
+            if not look_first or await relay.has_waiting(db):
+                await relay.drain(db, entry.uuid, self.awaited, self._begin(entry))
+            self._left.discard(name)
+        except CannotWork:
+            raise
         except Vanished:
-            self._left.discard(name_of(entry))
-        else:
-            self._left.discard(name_of(entry))
-            LOG.debug("moved events to the record", extra={"registry": entry.name, "events": moved})
+            self._left.discard(name)
+        except Unavailable as problem:
+            self._left.add(name)
+            LOG.warning("events wait in the outbox: %s", problem, extra={"registry": entry.name})
+        except Exception:
+            # One registry's trouble shall not hold up the others'.
+            self._left.add(name)
+            LOG.exception("events cannot be moved", extra={"registry": entry.name})
 
     def _begin(self, entry: Entry) -> Begin:
         engine = self.engine

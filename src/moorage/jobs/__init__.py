@@ -5,6 +5,6 @@ and starts a job for it if somebody waits for that kind of event. A job is done 
 something: a round that a crash cut short is simply done again.
 """
 
-from moorage.jobs.job import Awaited, Event, Handlers, Job, Rounds
+from moorage.jobs.job import Awaited, CannotWork, Event, Handlers, Job, Rounds
 
-__all__ = ["Awaited", "Event", "Handlers", "Job", "Rounds"]
+__all__ = ["Awaited", "CannotWork", "Event", "Handlers", "Job", "Rounds"]

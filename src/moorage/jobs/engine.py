@@ -25,7 +25,7 @@ from dbos._serialization import DBOSPortableJSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 
 from moorage.errors import Problem
-from moorage.jobs.job import Handlers, Job, Rounds
+from moorage.jobs.job import CannotWork, Handlers, Job, Rounds
 
 LOG = logging.getLogger(__name__)
 
@@ -46,10 +46,6 @@ _SELDOM = 3600.0
 _TRIES = 8
 
 
-class Broken(Exception):
-    """The jobs' database cannot be relied on any more: the process must end, and be started again."""
-
-
 class _Stopping(BaseException):
     """Leaves a job where it is, to be taken up by the next worker. DBOS keeps an Exception as a job's end."""
 
@@ -63,20 +59,20 @@ class Keeper:
 
     @classmethod
     def file(cls, path: Path) -> Self:
-        """Keep them in a file, which one worker has at a time; raise Broken when another has it."""
+        """Keep them in a file, which one worker has at a time; raise CannotWork when another has it."""
         # Held as long as the process lives: two workers under one name would take each other's jobs for their own.
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise Broken(f"another worker has {path}: one folder takes one worker") from None
+            raise CannotWork(f"another worker has {path}: one folder takes one worker") from None
         try:
             with contextlib.closing(sqlite3.connect(path)) as connection:
                 path.chmod(0o600)
                 connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.Error as error:
-            raise Broken(f"{path}: {error}") from error
+            raise CannotWork(f"{path}: {error}") from error
         return cls(f"sqlite:///{path.absolute()}", "worker")
 
 
@@ -93,7 +89,7 @@ class Engine:
     _stopping: bool = False
 
     async def start(self) -> None:
-        """Take up what this worker left, and whatever waits; raise Broken when the database refuses."""
+        """Take up what this worker left, and whatever waits; raise CannotWork when the database refuses."""
         self._kinds = {kind.__name__: (kind, rounds) for kind, rounds in self.handlers.items()}
         self._loop = asyncio.get_running_loop()
         await self._ask(self._launch)
@@ -121,7 +117,7 @@ class Engine:
         return bool(found)
 
     async def check(self) -> None:
-        """Raise Broken if a job is marked as being done here and nobody does it.
+        """Raise CannotWork if a job is marked as being done here and nobody does it.
 
         So it stays when its last row could not be written (a full disk): only a restart takes it up again.
         """
@@ -129,7 +125,7 @@ class Engine:
         idle = set(marked) - self._running
         stuck, self._suspects = idle & self._suspects, idle
         if stuck:
-            raise Broken(f"a job is stuck: {min(stuck)}")
+            raise CannotWork(f"a job is stuck: {min(stuck)}")
 
     async def take_over(self, executor: str) -> int:
         """Put the unfinished jobs of a dead worker back into the queue; give how many."""
@@ -163,7 +159,7 @@ class Engine:
         try:
             return await asyncio.to_thread(work)
         except SQLAlchemyError as error:
-            raise Broken(f"the jobs' database refuses: {str(error).splitlines()[0]}") from error
+            raise CannotWork(f"the jobs' database refuses: {str(error).splitlines()[0]}") from error
 
     def _launch(self) -> None:
         config: DBOSConfig = {

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 
+class CannotWork(Exception):
+    """The jobs' database cannot be relied on any more: the process must end, and be started again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Work that is promised: a frozen dataclass of plain values, kept as JSON under its class's name."""

@@ -5,6 +5,7 @@ relay moves it to the record. Pulls and denials change nothing and come in flood
 written to the record each second, alike ones of a minute in one row with a count. A crash may lose one second of them.
 """
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from sqlalchemy import bindparam, delete, select
 
 from moorage.db import Database, Statement, Tx, Vanished, insert
 from moorage.db.tables import event, outbox
+from moorage.errors import Unavailable
 
 TOGETHER = 60_000_000
 """Microseconds in which what is alike is counted in one row."""
@@ -154,7 +156,7 @@ class Gathered:
             await self.db.change(lambda tx: tx.many(_COUNT, rows))
         except Vanished:
             return 0
-        except BaseException:
+        except (Unavailable, asyncio.CancelledError):
             for seen, row, more in counts:
                 self._fresh.setdefault(seen, row).more += more
             raise
@@ -175,7 +177,7 @@ def _as_row(seen: Seen, row: _Row) -> dict[str, object]:
         "rule": seen.rule,
         "request_id": row.request_id,
         "address": seen.address,
-        "agent": seen.agent[:256].decode("latin-1"),
+        "agent": seen.agent[:256].decode("latin-1").replace("\0", ""),
         "project": seen.project,
         "target": seen.target,
         "body": json.dumps(body, separators=(",", ":")),

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from moorage.db import Database, Vanished
+from moorage.db import Broken, Database, Failed, Vanished
 from moorage.errors import Problem, Unavailable
 from moorage.identity.access import Access
 from moorage.registry.directory import Entry
@@ -74,6 +74,9 @@ class Registry:
             )
         except Vanished:
             return
+        except (Broken, Failed):
+            # A fault of ours, and no reason to stop answering pulls.
+            LOG.exception("pulls and denials could not be written", extra={"registry": self.entry.name})
 
     async def close(self) -> None:
         """Write down what is left, and let go of the rows."""
@@ -92,6 +95,15 @@ class Registries:
     most: int
     _open: OrderedDict[tuple[int, int], asyncio.Future[Registry]] = field(default_factory=OrderedDict)
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def opened(self, entry: Entry) -> Registry | None:
+        """Give a registry that is open, or None."""
+        key = (entry.id, entry.generation)
+        found = self._open.get(key)
+        if found is None or not found.done() or found.cancelled() or found.exception() is not None:
+            return None
+        self._open.move_to_end(key)
+        return found.result()
 
     async def get(self, entry: Entry) -> Registry:
         """Give an open registry, opening it once however many ask."""

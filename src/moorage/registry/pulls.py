@@ -1,20 +1,28 @@
 """How often and when manifests are pulled: gathered in memory and written in batches, never on the pull's path."""
 
+import asyncio
 from dataclasses import dataclass, field
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, select, update
 
 from moorage.db import Database, Statement, Tx, insert
-from moorage.db.tables import pull_stat
+from moorage.db.tables import BIG, manifest, pull_stat
+from moorage.errors import Unavailable
 
 _MORE = Statement(
     update(pull_stat)
     .where(pull_stat.c.manifest_id == bindparam("manifest"))
     .values(pulls=pull_stat.c.pulls + bindparam("more"), last_at=bindparam("last"))
 )
+# Of a manifest that is still there: collection may have taken it since.
 _FIRST = Statement(
-    insert(pull_stat).values(
-        manifest_id=bindparam("manifest"), pulls=bindparam("more"), last_at=bindparam("last")
+    insert(pull_stat).from_select(
+        ["manifest_id", "pulls", "last_at"],
+        select(
+            manifest.c.id,
+            bindparam("more", type_=BIG).label("pulls"),
+            bindparam("last", type_=BIG).label("last_at"),
+        ).where(manifest.c.id == bindparam("manifest")),
     )
 )
 
@@ -44,7 +52,7 @@ class Pulls:
 
         try:
             await self.db.change(work)
-        except BaseException:
+        except (Unavailable, asyncio.CancelledError):
             for manifest, (more, last) in taken.items():
                 since = self._seen.get(manifest, (0, last))
                 self._seen[manifest] = (since[0] + more, since[1])
