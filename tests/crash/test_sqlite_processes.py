@@ -168,59 +168,6 @@ async def test_closing_waits_for_the_lock_since_the_last_to_close_checkpoints(tm
     assert db.wal_size() == 0
 
 
-async def test_a_writer_outlives_a_lock_that_cannot_be_opened(db: SqliteDatabase) -> None:
-    await db.change(saying("before"))
-    with lock_in_the_way(db.path):
-        refused = [
-            await asyncio.gather(db.change(saying(name)), return_exceptions=True) for name in ("one", "two")
-        ]
-
-    await db.change(saying("after"))
-
-    assert [type(outcome) for [outcome] in refused] == [Unavailable, Unavailable]
-    assert {row.actor for row in await db.all(PAIRS)} == {"before", "after"}
-
-
-async def test_a_connection_that_could_not_be_locked_is_closed_after_the_next(db: SqliteDatabase) -> None:
-    kept, last = (files.connect(db.path, reads=True) for _ in range(2))
-    with lock_in_the_way(db.path):
-        files.close(db.path, kept)
-    kept.execute("SELECT 1")
-
-    files.close(db.path, last)
-
-    for connection in (kept, last):
-        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-            connection.execute("SELECT 1")
-
-
-async def test_a_committed_change_is_told_so_whatever_befalls_its_writer_next(
-    db: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def wal_size(path: Path) -> int:
-        raise PermissionError(path)
-
-    monkeypatch.setattr(files, "wal_size", wal_size)
-    change = asyncio.ensure_future(db.change(saying("kept")))
-    await asyncio.sleep(0)
-    db._writer.close()
-
-    assert await change == "kept"
-
-
-@contextmanager
-def lock_in_the_way(path: Path) -> Iterator[None]:
-    """Put a folder where the lock is, so that nobody can open it."""
-    lock, away = Path(f"{path}.lock"), path.with_suffix(".away")
-    lock.rename(away)
-    lock.mkdir()
-    try:
-        yield
-    finally:
-        lock.rmdir()
-        away.rename(lock)
-
-
 async def test_a_database_that_is_forgotten_is_closed(tmp_path: Path) -> None:
     db = await SqliteDatabase.open(tmp_path / "registry.1.sqlite", REGISTRY, create=True)
     path = db.path
