@@ -110,7 +110,7 @@ def read_head(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
         got += piece
     head, _, rest = got.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
-    headers = dict((name.lower(), value) for name, _, value in (line.partition(": ") for line in lines))
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     return int(first.split()[1]), headers, rest
 
 

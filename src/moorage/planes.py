@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from moorage.api import token
 from moorage.api.distribution.endpoints import Distribution
 from moorage.api.front import nothing_here
+from moorage.api.http.at_once import Whole
 from moorage.cloud import provisioning
 from moorage.db import cell as cell_tables
 from moorage.db.sqlite import SqliteDatabase
@@ -48,6 +49,10 @@ class RegistryApp:
     distribution: Distribution
     token: token.TokenService
 
+    def at_once(self, scope: Scope) -> Whole | None:
+        """Answer what need wait for nothing."""
+        return self.distribution.hot.answer(scope)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on by its path."""
         path = scope["path"]
@@ -77,6 +82,14 @@ class RegistryPlane:
         directory = Directory(parts.cell, place.registry_port, names, place.host in _EVERYWHERE)
         return cls(directory, Registries(opener(set_, parts), set_.keeping.open_registries), place.workers)
 
+    def known(self, host: str, port: int) -> RegistryApp | None:
+        """Give what answers for a host name on a port, if that need not be asked."""
+        entry = self.directory.known(host, port)
+        found = None if entry is None else self._apps.get(entry.id)
+        if entry is None or found is None or self.registries.opened(entry) is not found[0]:
+            return None
+        return found[1]
+
     async def find(self, host: str, port: int) -> ASGIApp:
         """Give what answers for a host name on a port, or raise RegistryUnknown."""
         entry = await self.directory.find(host, port)
@@ -85,7 +98,7 @@ class RegistryPlane:
         registry.slots.most = max(1, entry.parallel // self.workers) if entry.parallel else 0
         known = self._apps.get(entry.id)
         if known is None or known[0] is not registry:
-            known = (registry, RegistryApp(Distribution(registry), token.TokenService(registry.access)))
+            known = (registry, RegistryApp(Distribution.of(registry), token.TokenService(registry.access)))
             self._apps[entry.id] = known
         return known[1]
 

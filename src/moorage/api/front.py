@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from dataclasses import dataclass
 
-from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moorage import logs
 from moorage.api import dialects
 from moorage.api.dialects import Answer
 from moorage.api.forwarded import Proxies
+from moorage.api.http.at_once import AtOnce, Whole
 from moorage.errors import Problem
+from moorage.storage import Disconnected
 
 # Whoever brings an id of its own may: it is only ever shown and searched for.
+_ID = b"x-request-id"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _DIALECTS = (
     ("/v2", dialects.oci),
@@ -45,6 +46,21 @@ class Front:
 
     app: ASGIApp
     proxies: Proxies
+    quick: AtOnce | None = None
+
+    def at_once(self, scope: Scope) -> Whole | None:
+        """Answer what need wait for nothing, as the call would."""
+        if self.quick is None or self.proxies.trusted:
+            return None
+        given = _request_id(scope)
+        before = logs.request_id.set(given.decode())
+        try:
+            whole = self.quick(scope)
+        finally:
+            logs.request_id.reset(before)
+        if whole is not None:
+            whole.headers = [*whole.headers, (_ID, given)]
+        return whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and its id back."""
@@ -54,24 +70,32 @@ class Front:
         given = _request_id(scope)
         logs.request_id.set(given.decode())
         self.proxies.apply(scope)
-        header = (b"x-request-id", given)
+        begun = False
 
         async def answer(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 others = message.get("headers", ())
                 # A refusal has it already: it shows the id in its text as well.
-                if not any(name == b"x-request-id" for name, _ in others):
-                    message["headers"] = [*others, header]
+                if not any(name == _ID for name, _ in others):
+                    message["headers"] = [*others, (_ID, given)]
             await send(message)
 
-        await self.app(scope, receive, answer)
+        try:
+            await self.app(scope, receive, answer)
+        except Disconnected:
+            raise
+        except Exception as error:
+            # Whatever it is, the caller gets an answer; the server, which logs it, gets the error.
+            if not begun:
+                await refuse(scope, error)(scope, receive, answer)
+            raise
 
 
 def front(app: ASGIApp, proxies: Proxies) -> ASGIApp:
     """Put the front before *app*."""
-    # An answer is an ASGI application, which is all that is asked of a response.
-    last_resort = ServerErrorMiddleware(app, handler=_broken)  # type: ignore[arg-type]
-    return Front(last_resort, proxies)
+    return Front(app, proxies, getattr(app, "at_once", None))
 
 
 def refuse(scope: Scope, problem: Exception) -> Answer:
@@ -85,12 +109,9 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     await refuse(scope, NoSuchPage())(scope, receive, send)
 
 
-async def _broken(request: Request, error: Exception) -> Answer:
-    return refuse(request.scope, error)
-
-
 def _request_id(scope: Scope) -> bytes:
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+        if name == _ID and _REQUEST_ID.fullmatch(value):
             return bytes(value)
-    return secrets.token_hex(8).encode()
+    # Not a secret: it is only ever shown and searched for.
+    return b"%016x" % random.getrandbits(64)

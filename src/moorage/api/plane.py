@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moorage.api.front import Misdirected, refuse
+from moorage.api.http.at_once import Quick, Whole
 from moorage.errors import Problem
 
 Open = Callable[[str, int], Awaitable[ASGIApp]]
@@ -21,6 +22,18 @@ class Plane:
 
     health: ASGIApp
     open: Open
+    known: Callable[[str, int], Quick | None] | None = None
+    """What answers at once for a host on a port, if that is known."""
+
+    def at_once(self, scope: Scope) -> Whole | None:
+        """Answer what need wait for nothing."""
+        if self.known is None:
+            return None
+        try:
+            found = self.known(_host(scope), scope["server"][1])
+        except Misdirected:
+            return None
+        return None if found is None else found.at_once(scope)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request to its registry, or refuse it with 421."""

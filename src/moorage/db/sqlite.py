@@ -38,6 +38,9 @@ class SqliteDatabase:
     run in a thread of the file's own (``moorage.db.writer``).
     """
 
+    # Reads end without a pause: they may be driven where nothing can be awaited.
+    inline = True
+
     def __init__(
         self, path: Path, registry_id: int | None, reader: sqlite3.Connection, now: Callable[[], int]
     ) -> None:

@@ -85,6 +85,9 @@ class Identified:
 
     caller: Caller
     grants: Grants | None = None
+    # As of which access version this was found, and until when (microseconds) it holds if that stays; 0: ask anew.
+    version: int = tokens.NEVER
+    until: int = 0
 
 
 NOBODY: Final = Identified(ANONYMOUS)
@@ -119,6 +122,11 @@ class Access:
         self.token_life = max(60, min(token_life, tokens.LONGEST_LIFE))
         self._passwords = passwords
         self._known = _Known(tokens.NEVER)
+
+    @property
+    def version(self) -> int:
+        """The access version that the last answer was found at."""
+        return self._known.version
 
     async def identify(self, authorization: str | None, *, address: str = "") -> Identified:
         """Say who asks by the Authorization header, or raise Unauthorized (or TooManyRequests).
@@ -252,14 +260,15 @@ class Access:
     async def _bearer(self, text: str) -> Identified:
         known = self._current()
         verified = await self.tokens.verify(text, version=known.version)
+        until = verified.expires_at * tokens.SECOND
         if verified.kind == "anonymous":
-            return Identified(ANONYMOUS, verified.grants)
+            return Identified(ANONYMOUS, verified.grants, known.version, until)
         found = known.subjects.get((verified.kind, verified.number))
         if found is None:
             found = await self._subject(verified.kind, verified.number)
         if found is None or not _still_good(found, verified, self.db.now()):
             raise Unauthorized("the token is void since its account changed; sign in again")
-        return Identified(found.caller, verified.grants)
+        return Identified(found.caller, verified.grants, known.version, min(until, found.expires_at or until))
 
     async def _allowed(self, caller: Caller, scope: Scope) -> frozenset[str]:
         """Give all the actions that *caller* may on what *scope* names."""

@@ -81,15 +81,23 @@ class Directory:
         """Give the registry that a Host header means on a local port, or raise RegistryUnknown."""
         if self.clock() - self._asked > FRESH:
             await self.refresh()
+        found = self._find(authority, port)
+        if found is None:
+            message = f"no registry is called {authority[:255]} here"
+            raise RegistryUnknown(message, host=authority[:255])
+        return found
+
+    def known(self, authority: str, port: int) -> Entry | None:
+        """Give the registry that a Host header means, unless the directory has to be read again first."""
+        return None if self.clock() - self._asked > FRESH else self._find(authority, port)
+
+    def _find(self, authority: str, port: int) -> Entry | None:
         name = _host(authority)
         found = self._seen.hosts.get(name)
         if found is None and (
             name in LOOPBACK or name in self.names or (self.any_address and _is_address(name))
         ):
             found = self._seen.ports.get(port)
-        if found is None:
-            message = f"no registry is called {authority[:255]} here"
-            raise RegistryUnknown(message, host=authority[:255])
         return found
 
     async def refresh(self) -> None:

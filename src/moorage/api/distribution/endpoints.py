@@ -10,6 +10,7 @@ from moorage import logs
 from moorage.api import dialects, token
 from moorage.api.distribution import paths, pulls, pushes
 from moorage.api.distribution.asks import Ask, read_query
+from moorage.api.distribution.at_once import AtOnce
 from moorage.api.distribution.paths import Place
 from moorage.api.distribution.watches import Pace, Watch
 from moorage.api.http.responses import PACE
@@ -77,6 +78,12 @@ class Distribution:
     """What answers under /v2/ for one registry."""
 
     registry: Registry
+    hot: AtOnce
+
+    @classmethod
+    def of(cls, registry: Registry) -> "Distribution":
+        """Answer for *registry*."""
+        return cls(registry, AtOnce(registry))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it in the spec's dialect."""
@@ -88,6 +95,8 @@ class Distribution:
             place, route = _find(scope)
             who = await self._caller(headers, scope)
             await self._check(who, place, route)
+            if route.answer is pulls.pull_manifest:
+                self.hot.allow(who, headers.get(b"authorization"), place)
             ask = Ask(self.registry, place, who, headers, scope, receive, send)
             if self.registry.slots.most:
                 await self._in_turn(ask, route)

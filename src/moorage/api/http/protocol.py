@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 from typing_extensions import override
 
+from moorage.api.http.at_once import rendered
 from moorage.api.http.bodies import RECEIVE
 from moorage.api.http.cycle import Cycle
 from moorage.api.http.deadline import Deadline, Phase
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.server import ServerState
 
+    from moorage.api.http.at_once import AtOnce
     from moorage.api.http.bodies import Consume
     from moorage.api.http.limits import Limits
 
@@ -74,6 +76,9 @@ class Protocol(Heads):
         # A body in chunks that came with its head, before the parser has seen any of it.
         self.raw: bytes | None = None
         self.piece = b""
+        self.at_once: AtOnce | None = getattr(config.loaded_app, "at_once", None)
+        # Whether the piece being read may have a request that is answered at once.
+        self.begun_here = False
         # What is left of the body being read; None when it does not say.
         self.body_left: int | None = 0
 
@@ -153,6 +158,7 @@ class Protocol(Heads):
         moved = self.moved
         begins = not self.in_head and not self._reads_body()
         self.piece = data if begins else b""
+        self.begun_here = begins
         self._feed(data)
         self.piece = b""
         if self.deaf or self.raw is not None:
@@ -219,6 +225,8 @@ class Protocol(Heads):
         self.in_head = False
         self.describe(version, method)
         self.body_left = None if self.codings else self.length or 0
+        if self.body_left == 0 and self.at_once is not None and self._answer_at_once(version):
+            return
         cycle, waits = Cycle.of(self, version), self._busy()
         self._allow(cycle, alone=not waits)
         self.cycle = cycle
@@ -231,6 +239,25 @@ class Protocol(Heads):
             # The parser is stopped here, so that none of the body goes through it.
             self.raw = self.piece[self.piece.index(_END_OF_HEAD) + len(_END_OF_HEAD) :]
             raise ValueError
+
+    def _answer_at_once(self, version: str) -> bool:
+        """Answer a request in place if nothing has to be waited for; one a piece, so that others have their turn."""
+        if (
+            not self.begun_here
+            or version != "1.1"
+            or not self.parser.should_keep_alive()
+            or self._busy()
+            or self.flow.write_paused
+            or self.transport.is_closing()
+        ):
+            return False
+        self.begun_here = False
+        whole = cast("AtOnce", self.at_once)(cast("Any", self.scope))
+        if whole is None:
+            return False
+        self.transport.write(rendered(whole, self.server_state.default_headers))
+        self.server_state.total_requests += 1
+        return True
 
     def _allow(self, cycle: Cycle, *, alone: bool) -> None:
         """Offer what needs the socket itself."""
@@ -288,6 +315,10 @@ class Protocol(Heads):
     def on_message_complete(self) -> None:
         """Note that the body is whole."""
         if self.parser.should_upgrade():
+            return
+        if not self._busy() and not self._reads_body():
+            # It was answered at once.
+            self.deadline.set(Phase.IDLE, self.limits.idle_seconds)
             return
         self.cycle.more_body = False
         self.cycle.message_event.set()
@@ -386,10 +417,12 @@ class Protocol(Heads):
             self.flow.pause_reading()
 
     def _busy(self) -> bool:
-        return self._latest is not None and not self._latest.response_complete
+        latest = self._latest
+        return latest is not None and not latest.response_complete
 
     def _reads_body(self) -> bool:
-        return self._latest is not None and self._latest.more_body
+        latest = self._latest
+        return latest is not None and latest.more_body
 
     @property
     def _latest(self) -> Cycle | None:
