@@ -113,7 +113,6 @@ class _Row:
     uuid: str
     at: int
     request_id: str
-    last_at: int
     more: int = 0
 
 
@@ -131,7 +130,6 @@ class Gathered:
         if row is None:
             row = self._begin(seen, request_id)
         row.more += 1
-        row.last_at = self.db.now()
 
     def _begin(self, seen: Seen, request_id: str) -> _Row:
         now = self.db.now()
@@ -139,7 +137,7 @@ class Gathered:
             seen, request_id = Seen(seen.kind, seen.rule, "", "", b"", "", "", "many others"), ""
         row = self._fresh.get(seen) or self._open.get(seen)
         if row is None or row.at + TOGETHER < now:
-            row = _Row(str(uuid.uuid4()), now, request_id, now)
+            row = _Row(str(uuid.uuid4()), now, request_id)
         self._fresh[seen] = row
         return row
 
@@ -149,7 +147,8 @@ class Gathered:
             return 0
         taken, self._fresh = self._fresh, {}
         counts = [(seen, row, row.more) for seen, row in taken.items()]
-        rows = [_as_row(seen, row) for seen, row, _ in counts]
+        now = self.db.now()
+        rows = [_as_row(seen, row, now) for seen, row, _ in counts]
         for row in taken.values():
             row.more = 0
         try:
@@ -160,13 +159,14 @@ class Gathered:
             for seen, row, more in counts:
                 self._fresh.setdefault(seen, row).more += more
             raise
-        before = self.db.now() - TOGETHER
+        before = now - TOGETHER
         self._open = {seen: row for seen, row in (self._open | taken).items() if row.at >= before}
         return len(rows)
 
 
-def _as_row(seen: Seen, row: _Row) -> dict[str, object]:
-    body = {"asked": seen.asked, "last_at": row.last_at}
+def _as_row(seen: Seen, row: _Row, now: int) -> dict[str, object]:
+    # Written each second, so this is when the last one was, near enough.
+    body = {"asked": seen.asked, "last_at": now}
     return {
         "uuid": row.uuid,
         "kind": seen.kind,
