@@ -18,6 +18,7 @@ from moorage.registry.opened import Registry
 
 MOST = 10_000
 FOREVER = 1 << 62
+PULLS = ("GET", "HEAD")
 
 
 async def _nothing() -> dict[str, object]:
@@ -50,7 +51,9 @@ class AtOnce:
         """Answer a pull of a manifest, or give None where anything but the manifest has to be found out."""
         registry = self.registry
         path: str = scope["path"]
-        if "/manifests/" not in path or not registry.db.inline or registry.slots.most:
+        if scope["method"] not in PULLS or "/manifests/" not in path:
+            return None
+        if not registry.db.inline or registry.slots.most:
             return None
         try:
             place = paths.read(path)
