@@ -9,6 +9,7 @@ import uvloop
 pytest_plugins = (
     "tests.functional.http_world",
     "tests.servers.postgres",
+    "tests.servers.redis",
     "tests.servers.seaweedfs",
     "tests.worlds",
 )

@@ -97,10 +97,10 @@ class Moorage:
                     await serve(_console_sites(set_, parts, sockets), leash, grace)
                 else:
                     plane = _plane(set_, parts)
-                    beside = [plane.registries.tend(set_.upkeep.pulls_interval)]
+                    beside = [plane.registries.tend(set_.upkeep.pulls_interval), plane.follow_plans()]
                     beside += [plane.open_ports(leash)] if leash else []
                     await serve(_registry_sites(set_, parts, sockets, plane), leash, grace, beside)
-                    await plane.registries.close()
+                    await plane.close()
 
         return _run(main())
 

@@ -24,7 +24,8 @@ from moorage.registry.directory import LOOPBACK, Directory, Entry
 from moorage.registry.events import Gathered
 from moorage.registry.opened import Limits, Registries, Registry
 from moorage.registry.pulls import Pulls
-from moorage.registry.slots import Slots
+from moorage.registry.slot_locks import OnThisMachine
+from moorage.registry.slots import Leases, Share, Slots
 from moorage.registry.uploads import Uploads
 from moorage.storage import open_store
 
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from moorage.parts import Parts
+    from moorage.registry.leases import Counter
     from moorage.settings import Settings
     from moorage.supervisor import Leash
 
 SECOND = 1_000_000
+FOLLOW = 0.5
 FIRST = "first"
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 compared, not bound
 
@@ -71,7 +74,7 @@ class RegistryPlane:
 
     directory: Directory
     registries: Registries
-    workers: int
+    counter: Counter | None
     _apps: dict[int, tuple[Registry, RegistryApp]] = field(default_factory=dict)
 
     @classmethod
@@ -80,7 +83,9 @@ class RegistryPlane:
         place = set_.listening
         names = frozenset({place.host.lower()} - _EVERYWHERE - LOOPBACK)
         directory = Directory(parts.cell, place.registry_port, names, place.host in _EVERYWHERE)
-        return cls(directory, Registries(opener(set_, parts), set_.keeping.open_registries), place.workers)
+        counter = _counter(set_)
+        open_ = opener(set_, parts, counter)
+        return cls(directory, Registries(open_, set_.keeping.open_registries), counter)
 
     def known(self, host: str, port: int) -> RegistryApp | None:
         """Give what answers for a host name on a port, if that need not be asked."""
@@ -94,13 +99,33 @@ class RegistryPlane:
         """Give what answers for a host name on a port, or raise RegistryUnknown."""
         entry = await self.directory.find(host, port)
         registry = await self.registries.get(entry)
-        # A plan may change at any time. Each process grants its share, for it cannot see the others' requests.
-        registry.slots.most = max(1, entry.parallel // self.workers) if entry.parallel else 0
+        # A plan may change at any time.
+        registry.slots.resize(entry.parallel)
         known = self._apps.get(entry.id)
         if known is None or known[0] is not registry:
             known = (registry, RegistryApp(Distribution.of(registry), token.TokenService(registry.access)))
             self._apps[entry.id] = known
         return known[1]
+
+    async def follow_plans(self) -> None:
+        """Let those who wait have what a larger plan grants: no further request may come to find it out."""
+        while True:
+            await asyncio.sleep(FOLLOW)
+            opened = [app.distribution.registry for _, app in self._apps.values()]
+            if any(registry.slots.queued for registry in opened):
+                with contextlib.suppress(Unavailable):
+                    await self.directory.refresh()
+                entries = {entry.id: entry for entry in self.directory.all()}
+                for registry in opened:
+                    entry = entries.get(registry.entry.id)
+                    if entry is not None and registry.slots.queued:
+                        registry.slots.resize(entry.parallel)
+
+    async def close(self) -> None:
+        """Close every registry, and give back what this process counted elsewhere."""
+        await self.registries.close()
+        if self.counter is not None:
+            await self.counter.close()
 
     async def open_ports(self, leash: Leash) -> None:
         """Ask for the port of each further registry, as it comes: without a domain each has its own."""
@@ -114,7 +139,18 @@ class RegistryPlane:
             await asyncio.sleep(1)
 
 
-def opener(set_: Settings, parts: Parts) -> Callable[[Entry], Awaitable[Registry]]:
+def _counter(set_: Settings) -> Counter | None:
+    if not set_.keeping.redis_url:
+        return None
+    # Imported here, since who has no such server should not pay for its client's memory.
+    from moorage.registry.leases import Counter  # noqa: PLC0415
+
+    return Counter.at(set_.keeping.redis_url, set_.listening.workers)
+
+
+def opener(
+    set_: Settings, parts: Parts, counter: Counter | None = None
+) -> Callable[[Entry], Awaitable[Registry]]:
     """Give what opens a registry: its rows, its bytes, and who may do what with them."""
     passwords = Passwords()
     asked = set_.requests
@@ -126,14 +162,22 @@ def opener(set_: Settings, parts: Parts) -> Callable[[Entry], Awaitable[Registry
         slowest_transfer=asked.slowest_transfer,
     )
 
+    def leases(entry: Entry) -> Leases:
+        workers = set_.listening.workers
+        if counter is not None:
+            return counter.of(entry.uuid)
+        if parts.postgres is None:
+            # Files mean one machine, so its kernel sees every process.
+            return OnThisMachine(parts.place.data / "slots" / entry.uuid, workers)
+        return Share(workers)
+
     async def open_(entry: Entry) -> Registry:
         db = await parts.open_database(entry)
         store = parts.store.under(entry.prefix)
         access = Access(db, entry.uuid, parts.master, passwords, token_life=int(set_.entering.token_lifetime))
         uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
-        return Registry(
-            entry, db, store, access, uploads, Pulls(db), Gathered(db), Slots(0, asked.parallel_wait), limits
-        )
+        slots = Slots(0, asked.parallel_wait, leases(entry))
+        return Registry(entry, db, store, access, uploads, Pulls(db), Gathered(db), slots, limits)
 
     return open_
 

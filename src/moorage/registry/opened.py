@@ -80,6 +80,7 @@ class Registry:
 
     async def close(self) -> None:
         """Write down what is left, and let go of the rows."""
+        self.slots.close()
         await self.write_down(pulls=True)
         await self.db.close()
 
