@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import secrets
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ class Layout:
 
     path: Path
     names: list[Descriptor] = field(default_factory=list)
+    # skopeo and podman remember for a whole machine which blobs hold the same files, and push one for another.
+    salt: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
         """Make the folder."""
@@ -47,10 +50,8 @@ class Layout:
 
     def image(self, text: str, architecture: str = "amd64") -> Descriptor:
         """Write an image with two layers that hold *text*."""
-        tars = [
-            tar({"file": text.encode() * 50}),
-            tar({"other": architecture.encode(), "same": b"in every image"}),
-        ]
+        files = ({"file": text.encode() * 50}, {"of": architecture.encode()})
+        tars = [tar({**several, "salt": self.salt.encode()}) for several in files]
         config = {
             "architecture": architecture,
             "os": "linux",
