@@ -295,7 +295,7 @@ class Counter:
         batch = self.client.pipeline(transaction=False)
         told = [(leases, leases.asked, len(leases.given_back)) for leases in trading]
         for leases in trading:
-            batch.eval(_TRADE, len(leases.keys), *leases.keys, *leases.trade())
+            _ = batch.eval(_TRADE, len(leases.keys), *leases.keys, *leases.trade())
         answers = await batch.execute()
         for (leases, asked, back), answer in zip(told, answers, strict=True):
             del leases.given_back[:back]
@@ -304,9 +304,9 @@ class Counter:
     async def _renew(self) -> None:
         """Say that this process lives, and that what it has out lasts."""
         batch = self.client.pipeline(transaction=False)
-        batch.eval(_RENEW, 1, _PROCESSES, int(LASTS * 1000), f"n{self.process}")
+        _ = batch.eval(_RENEW, 1, _PROCESSES, int(LASTS * 1000), f"n{self.process}")
         for leases in self._all.values():
             if leases.held:
                 marked = [f"{'a' if one.anonymous else 'n'}{self.name(one)}" for one in leases.held]
-                batch.eval(_RENEW, 2, *leases.keys[:2], int(LASTS * 1000), *marked)
+                _ = batch.eval(_RENEW, 2, *leases.keys[:2], int(LASTS * 1000), *marked)
         self.processes = max(self.at_least, (await batch.execute())[0])
