@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from moorage.parts import Parts, Place
     from moorage.planes import RegistryPlane
     from moorage.registry.directory import Entry
+    from moorage.registry.fsck import Report as FsckReport
     from moorage.serving import Site
     from moorage.web.console import Console
 
@@ -143,6 +144,25 @@ class Moorage:
 
         return _run(main())
 
+    def fsck(self, name: str | None, *, digests: bool, repair: bool) -> int:
+        """Check that what is held is whole."""
+        from moorage import planes
+
+        set_ = _start()
+        reports: list[FsckReport] = []
+
+        async def main() -> None:
+            async with _opened(set_) as parts:
+                async for entry, report in planes.fsck(
+                    parts, name, digests=digests, repair=repair, told=_count
+                ):
+                    reports.append(report)
+                    say(planes.fsck_told(entry, report))
+            if not reports:
+                sys.exit(f"there is no registry {name} here" if name else "there is no registry here")
+
+        return _run(main()) or int(any(report.left for report in reports))
+
     def migrate(self, *, contract: bool) -> int:
         """Make or upgrade the schema."""
         from moorage import parts
@@ -211,6 +231,12 @@ class Moorage:
         """Write the version."""
         say(f"moorage {__version__}\n")
         return 0
+
+
+def _count(what: str, count: int) -> None:
+    """Tell somebody who waits how far it is."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{what}: {count}\033[K\r")
 
 
 def _start() -> Settings:
@@ -319,15 +345,20 @@ def _run(main: Coroutine[Any, Any, None]) -> int:
 def _work(main: Coroutine[Any, Any, None]) -> NoReturn:
     from moorage.jobs import CannotWork
 
-    status = 1
+    status: object = 1
     try:
-        status = _run(main)
-    except* CannotWork as broken:
-        sys.stderr.write("".join(f"{one}\n" for one in broken.exceptions))
+        try:
+            status = _run(main)
+        except* CannotWork as broken:
+            sys.stderr.write("".join(f"{one}\n" for one in broken.exceptions))
+    except SystemExit as told:
+        status = told.code
+    except BaseException:
+        LOG.exception("the worker failed")
     # Threads of the jobs' engine may wait for a database that does not come back. Whatever they do, the next worker
     # takes it up.
     logging.shutdown()
-    os._exit(status)
+    os._exit(status if isinstance(status, int) else 1)
 
 
 @contextlib.contextmanager

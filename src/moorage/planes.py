@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,10 @@ from moorage.identity.access import Access
 from moorage.identity.passwords import Passwords
 from moorage.parts import CELL_FILE, registry_file
 from moorage.registry import copying
+from moorage.registry import fsck as checks
 from moorage.registry.directory import LOOPBACK, Directory, Entry
 from moorage.registry.events import Gathered
+from moorage.registry.fsck import Report, Told
 from moorage.registry.opened import Limits, Registries, Registry
 from moorage.registry.pulls import Pulls
 from moorage.registry.slot_locks import OnThisMachine
@@ -103,7 +105,12 @@ class RegistryPlane:
         registry.slots.resize(entry.parallel)
         known = self._apps.get(entry.id)
         if known is None or known[0] is not registry:
-            known = (registry, RegistryApp(Distribution.of(registry), token.TokenService(registry.access)))
+            known = (
+                registry,
+                RegistryApp(
+                    Distribution.of(registry), token.TokenService(registry.access, registry.gathered)
+                ),
+            )
             self._apps[entry.id] = known
         return known[1]
 
@@ -245,3 +252,29 @@ async def copy_cell(parts: Parts, folder: Path) -> copying.Copied:
     await target_cell.close()
     await target_store.close()
     return copying.Copied(count, blobs, total)
+
+
+async def fsck(
+    parts: Parts, name: str | None, *, digests: bool, repair: bool, told: Told
+) -> AsyncIterator[tuple[Entry, Report]]:
+    """Check one registry, or (None) every one, while it runs."""
+    for entry in await provisioning.listed(parts.cell):
+        if name not in {None, entry.name}:
+            continue
+        db = await parts.open_database(entry)
+        try:
+            store = parts.store.under(entry.prefix)
+            yield entry, await checks.check(db, store, digests=digests, repair=repair, told=told)
+        finally:
+            await db.close()
+
+
+def fsck_told(entry: Entry, report: Report) -> str:
+    """Write what a check found, a line each."""
+    mended = set(report.mended)
+    lines = [
+        f"{entry.name}: {report.blobs} blobs, {report.keys} keys, {len(report.findings)} findings,"
+        f" {len(report.mended)} mended"
+    ]
+    lines += [f"  {one}{' (mended)' if one in mended else ''}" for one in report.findings]
+    return "\n".join(lines) + "\n"

@@ -13,7 +13,14 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import select
 
 from moorage.db import Database, Statement, insert
@@ -21,7 +28,13 @@ from moorage.db.postgres import Postgres
 from moorage.db.sqlite import SqliteDatabase
 from moorage.db.tables import manifest, manifest_blob, registry, repository, tag
 from moorage.oci.digests import Digest
-from moorage.oci.errors import BlobUnknown, BlobUploadUnknown, ManifestBlobUnknown, ManifestUnknown, NameUnknown
+from moorage.oci.errors import (
+    BlobUnknown,
+    BlobUploadUnknown,
+    ManifestBlobUnknown,
+    ManifestUnknown,
+    NameUnknown,
+)
 from moorage.oci.manifests import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from moorage.oci.names import RepositoryName, Tag
 from moorage.registry import blobs, collection, manifests, projects, recount, trash
@@ -323,9 +336,7 @@ class Machine(RuleBasedStateMachine):
     def delete(self, name: RepositoryName, thing: Thing) -> None:
         plain = self.plain[name.text]
         try:
-            self.run(
-                self.db.change(lambda tx: manifests.delete(tx, name, Digest.of(thing.body), SYSTEM))
-            )
+            self.run(self.db.change(lambda tx: manifests.delete(tx, name, Digest.of(thing.body), SYSTEM)))
         except (ManifestUnknown, NameUnknown):
             assert thing.digest not in plain.live
         except StillReferenced:
@@ -338,7 +349,9 @@ class Machine(RuleBasedStateMachine):
     def _unpromise(self, name: RepositoryName) -> None:
         """Forget promises that a manifest's push fulfilled: what goes with the manifest may go."""
         kept = {layer for one in self.plain[name.text].trash for layer in THINGS[one].layers}
-        self.promised = {at: when for at, when in self.promised.items() if at[0] != name.text or at[1] not in kept}
+        self.promised = {
+            at: when for at, when in self.promised.items() if at[0] != name.text or at[1] not in kept
+        }
 
     @rule(name=names, thing=things)
     def restore(self, name: RepositoryName, thing: Thing) -> None:
@@ -466,7 +479,11 @@ def _test(world: World, loop: asyncio.AbstractEventLoop, *, examples: int) -> No
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=checks, database=None
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=checks,
+            database=None,
         ),
     )
 
@@ -479,9 +496,7 @@ def test_a_registry_in_a_file_does_what_its_model_does(loop: asyncio.AbstractEve
     loop.run_until_complete(world.close())
 
 
-def test_a_registry_in_postgres_does_what_its_model_does(
-    loop: asyncio.AbstractEventLoop, postgres_url: str
-):
+def test_a_registry_in_postgres_does_what_its_model_does(loop: asyncio.AbstractEventLoop, postgres_url: str):
     world = InPostgres(postgres_url)
 
     _test(world, loop, examples=6)

@@ -54,6 +54,10 @@ class Server(Protocol):
         """Collect now what nothing needs any more, in one registry or in all."""
         ...
 
+    def fsck(self, name: str | None, *, digests: bool, repair: bool) -> int:
+        """Check that what is held is whole, in one registry or in all."""
+        ...
+
     def migrate(self, *, contract: bool) -> int:
         """Make or upgrade the schema; *contract* ends the support of the release before."""
         ...
@@ -173,6 +177,17 @@ def _add_keeping(commands: Commands) -> None:
         lambda server, given: server.collect(given.name),
     )
     collect.add_argument("name", nargs="?", metavar="NAME", help="the registry; every one without it")
+    fsck = _command(
+        commands,
+        "fsck",
+        "check that what the registries hold is whole, while they run",
+        "Counts are held against rows, rows against bytes and bytes against rows."
+        " The status is 1 if anything is wrong and was not mended.",
+        lambda server, given: server.fsck(given.name, digests=given.digests, repair=given.repair),
+    )
+    fsck.add_argument("name", nargs="?", metavar="NAME", help="the registry; every one without it")
+    fsck.add_argument("--digests", action="store_true", help="read every byte again and check its digest")
+    fsck.add_argument("--repair", action="store_true", help="mend counts, and doom bytes that no row names")
     copy = _command(
         commands,
         "copy",
