@@ -152,7 +152,7 @@ def test_a_plan_has_its_requests_at_once_and_the_next_waits_and_is_refused(up, p
 
 
 def test_another_registry_is_untouched(up, port: int):
-    running, data = up
+    _, data = up
     made = moorage(
         "registry",
         "create",

@@ -148,6 +148,8 @@ async def test_at_twice_the_limit_pulls_and_deletes_go_on(world: World, where: s
 async def test_uploads_at_once_do_not_race_past_the_limit(world: World, where: str):
     blobs = [secrets.token_bytes(1000) for _ in range(32)]
     await limit(world, where, 10_500)
+    # Signing in with a password, many at once, has a limit of its own.
+    await world.client.get("/v2/")
 
     answers = await asyncio.gather(*(push_blob(world, one) for one in blobs))
 
@@ -162,6 +164,7 @@ async def test_uploads_at_once_do_not_race_past_the_limit(world: World, where: s
 async def test_uploads_in_chunks_do_not_race_past_the_limit(world: World):
     blobs = [secrets.token_bytes(1000) for _ in range(32)]
     await limit(world, "registry", 10_500)
+    await world.client.get("/v2/")
 
     async def push(data: bytes) -> int:
         begun = await world.client.post("/v2/library/a/blobs/uploads/")
