@@ -152,17 +152,22 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield made
 
 
+def planted(set_: Settings, everything: Parts, closing: AsyncExitStack) -> tuple[RegistryPlane, ASGIApp]:
+    """Put the application before its parts, as each process does."""
+    plane = RegistryPlane.of(set_, everything)
+    closing.push_async_callback(plane.registries.close)
+    return plane, front(Plane(nothing_here, plane.find), Proxies(()))
+
+
 @asynccontextmanager
 async def opened(place: parts.Place, **given: str) -> AsyncIterator[World]:
     """Open a cell at *place* with one registry in it; *given* are settings."""
     async with AsyncExitStack() as closing:
         set_ = settings.read({f"MOORAGE_{name}": value for name, value in given.items()})
         everything = await closing.enter_async_context(parts.opened(place, create=True))
-        plane = RegistryPlane.of(set_, everything)
-        closing.push_async_callback(plane.registries.close)
+        plane, app = planted(set_, everything, closing)
         passwords = HashedOnce()
         closing.callback(passwords.close)
-        app = front(Plane(nothing_here, plane.find), Proxies(()))
         made = World(set_, everything, plane, app, passwords, f"world-{secrets.token_hex(6)}", closing)
         await made.add_registry()
         yield made
