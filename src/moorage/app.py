@@ -354,6 +354,7 @@ def _work(main: Coroutine[Any, Any, None]) -> NoReturn:
     except SystemExit as told:
         status = told.code
     except BaseException:
+        # Whatever it was, the process ends here, with this line.
         LOG.exception("the worker failed")
     # Threads of the jobs' engine may wait for a database that does not come back. Whatever they do, the next worker
     # takes it up.

@@ -65,9 +65,10 @@ class Home:
 
 @dataclass(slots=True)
 class Homes:
-    """The registries that a worker has open; one that nobody worked on for a while is closed."""
+    """The registries that a worker has open, few of however many there are: the one asked longest ago is closed."""
 
     parts: Parts
+    most: int = 64
     _open: dict[str, tuple[Home, float]] = field(default_factory=dict)
     _using: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -77,6 +78,9 @@ class Homes:
             found = self._open.get(name_of(entry))
             home = found[0] if found else Home(entry, await self.parts.open_database(entry))
             self._open[name_of(entry)] = (home, time.monotonic())
+            if len(self._open) > self.most:
+                oldest = min(self._open, key=lambda name: self._open[name][1])
+                await self._open.pop(oldest)[0].db.close()
             return home.db
 
     async def close(self, *, idle_for: float = 0.0) -> None:

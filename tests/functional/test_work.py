@@ -252,6 +252,19 @@ async def test_denials_name_the_rule_and_repeated_ones_are_one_row(world: World)
 
 
 @SQLITE
+async def test_a_wrong_password_at_the_token_service_is_a_denial_and_none_at_all_is_not(world: World):
+    registry = await world.registry()
+    nobody, wrong = await world.as_(None), await world.as_("admin", "wrong")
+    for client in (nobody, wrong, wrong):
+        await client.get("/service/token", params={"service": "harbor-registry"})
+
+    await registry.gathered.flush()
+
+    denied = [(row.kind, row.rule, row.count) for row in await registry.db.all(EVENTS)]
+    assert denied == [("request.denied", "credentials", 2)]
+
+
+@SQLITE
 async def test_a_401_to_nobody_in_particular_is_no_denial(world: World):
     registry = await world.registry()
     nobody = await world.as_(None)

@@ -21,6 +21,8 @@ from moorage.identity.access import name_and_password
 from moorage.identity.tokens import SERVICE
 from moorage.logs import request_id
 from moorage.oci.errors import OCIError, Unauthorized, Unsupported
+from moorage.registry import denials
+from moorage.registry.events import Gathered, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,12 +94,14 @@ class TokenService:
     """The application at ``/service/token`` of one registry."""
 
     access: Access
+    gathered: Gathered | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for a token."""
         try:
             answer = await self._answer(scope, receive)
         except Unauthorized as problem:
+            self._note(scope)
             asked = [("www-authenticate", _ASK_PASSWORD)]
             answer = oci(problem, request_id.get(), headers=asked)
         except Problem as problem:
@@ -105,6 +109,22 @@ class TokenService:
         except _Gone:
             return
         await answer(scope, receive, send)
+
+    def _note(self, scope: Scope) -> None:
+        """Note a denial: only credentials that were shown and are wrong are answered 401 here."""
+        if self.gathered is not None:
+            agent = (_header(scope, b"user-agent") or "").encode("latin-1")
+            seen = Seen(
+                denials.KIND,
+                "credentials",
+                "anonymous",
+                _address(scope),
+                agent,
+                "",
+                "",
+                f"{scope['method'][:20]} token",
+            )
+            self.gathered.note(seen, request_id.get())
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         if scope["method"] == "GET":
