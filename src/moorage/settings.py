@@ -132,7 +132,8 @@ class Keeping:
         "REDIS_URL",
         kinds.url("redis", "rediss", "unix"),
         "",
-        "The Valkey or Redis that replicas count parallel requests in; without one, each process counts its share.",
+        "The Valkey or Redis that replicas count parallel requests in; without one, the processes of one machine on"
+        " SQLite count together, and each process of a fleet counts its share.",
         secret=True,
     )
     master_key: str = _setting(

@@ -33,6 +33,7 @@ POLL = 0.01
 
 _FLOCK = struct.Struct("hhqqi4x")
 _MARK = struct.Struct("d")
+_NOBODY = bytes(SEAT_COUNT * _MARK.size)
 
 
 @dataclass(slots=True)
@@ -165,8 +166,11 @@ class SlotFile:
 
     def _before(self, mark: float) -> int:
         """Count the other processes in which somebody waited longer."""
+        noted = self.marks[:]
+        if noted == _NOBODY:
+            return 0
         count = 0
-        for seat, (since,) in enumerate(_MARK.iter_unpack(self.marks[:])):
+        for seat, (since,) in enumerate(_MARK.iter_unpack(noted)):
             if (
                 0.0 < since < mark
                 and seat != self._seat
