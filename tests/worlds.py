@@ -156,7 +156,7 @@ def planted(set_: Settings, everything: Parts, closing: AsyncExitStack) -> tuple
     """Put the application before its parts, as each process does."""
     plane = RegistryPlane.of(set_, everything)
     closing.push_async_callback(plane.registries.close)
-    return plane, front(Plane(nothing_here, plane.find), Proxies(()))
+    return plane, front(Plane(nothing_here, plane.find, plane.known), Proxies(()))
 
 
 @asynccontextmanager

@@ -273,8 +273,10 @@ def fsck_told(entry: Entry, report: Report) -> str:
     """Write what a check found, a line each."""
     mended = set(report.mended)
     lines = [
-        f"{entry.name}: {report.blobs} blobs, {report.keys} keys, {len(report.findings)} findings,"
-        f" {len(report.mended)} mended"
+        (
+            f"{entry.name}: {report.blobs} blobs, {report.keys} keys, {len(report.findings)} findings,"
+            f" {len(report.mended)} mended"
+        )
     ]
     lines += [f"  {one}{' (mended)' if one in mended else ''}" for one in report.findings]
     return "\n".join(lines) + "\n"

@@ -9,16 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conformance.site import (
-    CONFIG,
-    LAYER,
-    OCI_INDEX,
-    OCI_MANIFEST,
-    Site,
-    descriptor,
-    digest_of,
-    refused,
-)
+from moorage.oci.manifests import OCI_INDEX, OCI_MANIFEST
+from tests.conformance.site import CONFIG, LAYER, Site, descriptor, digest_of, refused
 from tests.worlds import World
 
 ONE = pytest.mark.parametrize("world", ["sqlite-posix", "postgres-s3"], indirect=True)
@@ -52,9 +44,9 @@ async def test_no_page_is_longer_than_the_longest_and_none_is_of_a_negative_leng
         ):
             assert (await world.client.get(path, params={"n": wanted})).status_code == 200
 
-    for wanted in ("-1", "1.5", "0x10", "9" * 19, "1e9", " 1", "", "\u0661", "1\0"):
-        answer = await world.client.get("/v2/library/app/tags/list", params={"n": wanted})
-        assert answer.status_code == 400, wanted
+    for odd in ("-1", "1.5", "0x10", "9" * 19, "1e9", " 1", "", "\u0661", "1\0"):
+        answer = await world.client.get("/v2/library/app/tags/list", params={"n": odd})
+        assert answer.status_code == 400, odd
 
 
 @ONE

@@ -8,8 +8,9 @@ import pytest
 from moorage.db import Tx
 from moorage.identity import users
 from moorage.identity.roles import Role
+from moorage.oci.manifests import OCI_MANIFEST
 from moorage.registry import projects
-from tests.conformance.site import OCI_MANIFEST, Site, digest_of, refused
+from tests.conformance.site import Site, digest_of, refused
 from tests.worlds import World
 
 LAYER = b"a layer that others must not read"
@@ -17,7 +18,7 @@ LAYER = b"a layer that others must not read"
 
 async def token(client: httpx.AsyncClient, *scopes: str, **more: str) -> dict[str, str]:
     """Ask the token service for a token, with the client's own name and password."""
-    asked = [("scope", scope) for scope in scopes] + [*more.items()]
+    asked: dict[str, str | list[str]] = {"scope": list(scopes), **more}
     answer = await client.get("/service/token", params=asked)
     assert answer.status_code == 200, answer.text
     given: dict[str, str] = answer.json()

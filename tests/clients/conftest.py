@@ -25,6 +25,13 @@ class Desk:
     host: str
     home: Path
 
+    @classmethod
+    def at(cls, up: House, home: Path) -> Desk:
+        """Make a place to work with a running registry."""
+        for folder in (".docker", "run", ".config"):
+            (home / folder).mkdir(mode=0o700)
+        return cls(up.registry.removeprefix("http://"), home)
+
     def layout(self, name: str = "layout") -> Layout:
         """Begin an image layout."""
         return Layout(self.home / name)
@@ -61,6 +68,4 @@ class Desk:
 @pytest.fixture
 def desk(running: House, tmp_path: Path) -> Desk:
     """Give a place to work at."""
-    for folder in (".docker", "run", ".config"):
-        (tmp_path / folder).mkdir(mode=0o700)
-    return Desk(running.registry.removeprefix("http://"), tmp_path)
+    return Desk.at(running, tmp_path)

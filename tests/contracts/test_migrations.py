@@ -111,7 +111,7 @@ def dumped(server: PostgresServer, url: str, family: migrate.Family) -> list[str
 def test_the_first_revision_is_what_would_be_frozen_now(family: migrate.Family) -> None:
     first = next(family.folder.glob("0001_*.py"))
 
-    for dialect in (sqlite.dialect(), postgresql.dialect()):  # type: ignore[no-untyped-call]
+    for dialect in (sqlite.dialect(), postgresql.dialect()):
         frozen = first.with_suffix(f".{dialect.name}.sql").read_text()
         assert frozen == ";\n\n".join(freeze.ddl(family, dialect)) + ";\n", (
             "run python -m moorage.db.migrations.freeze"

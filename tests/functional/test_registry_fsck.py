@@ -29,7 +29,7 @@ def kinds(report: Report) -> set[str]:
     return {one.kind for one in report.findings}
 
 
-async def test_a_registry_at_work_is_clean(held: Held):
+async def test_a_registry_at_work_is_clean(held: Held) -> None:
     await held.push(APP, b"one", b"two", tag="latest")
     gone = await held.push(APP, b"two", b"three", tag="old")
     await held.change(lambda tx: manifests.delete(tx, APP, gone, SYSTEM))
@@ -41,7 +41,7 @@ async def test_a_registry_at_work_is_clean(held: Held):
     assert (report.blobs, report.keys) == (3, 4)
 
 
-async def test_counts_that_are_wrong_are_found_and_mended(held: Held):
+async def test_counts_that_are_wrong_are_found_and_mended(held: Held) -> None:
     await held.push(APP, b"one", b"two", tag="latest")
     for statement in (BREAK_REFS, BREAK_LINKS, BREAK_PROJECT, BREAK_REGISTRY, BREAK_LOOSE):
         await held.db.write(statement)
@@ -54,7 +54,7 @@ async def test_counts_that_are_wrong_are_found_and_mended(held: Held):
     assert again.findings == ()
 
 
-async def test_a_tagged_manifest_in_the_trash_is_taken_out_of_it(held: Held):
+async def test_a_tagged_manifest_in_the_trash_is_taken_out_of_it(held: Held) -> None:
     pushed = await held.push(APP, b"one", tag="latest")
     await held.db.write(BREAK_TRASH, which=pushed.raw)
 
@@ -65,7 +65,7 @@ async def test_a_tagged_manifest_in_the_trash_is_taken_out_of_it(held: Held):
     assert (await fsck.check(held.db, held.store)).findings == ()
 
 
-async def test_a_blob_without_its_bytes_is_reported_with_the_manifests_it_hurts(held: Held):
+async def test_a_blob_without_its_bytes_is_reported_with_the_manifests_it_hurts(held: Held) -> None:
     pushed = await held.push(APP, b"one", tag="latest")
     (stored,) = [one async for one in held.store.list()]
     await held.store.delete(stored.key)
@@ -77,7 +77,7 @@ async def test_a_blob_without_its_bytes_is_reported_with_the_manifests_it_hurts(
     assert f"{APP}@{pushed}" in found.what
 
 
-async def test_changed_bytes_are_found_only_where_digests_are_read_again(held: Held):
+async def test_changed_bytes_are_found_only_where_digests_are_read_again(held: Held) -> None:
     await held.push(APP, b"one", tag="latest")
     (stored,) = [one async for one in held.store.list()]
     await held.store.delete(stored.key)
@@ -90,7 +90,7 @@ async def test_changed_bytes_are_found_only_where_digests_are_read_again(held: H
     assert [one.found for one in slow.findings] == [f"bytes of {Digest.of(b'oNe')}"]
 
 
-async def test_a_key_that_no_row_knows_is_doomed_when_it_is_older_than_a_day(held: Held):
+async def test_a_key_that_no_row_knows_is_doomed_when_it_is_older_than_a_day(held: Held) -> None:
     key = new_key()
     await held.store.write(key, 0, BytesSource(b"lost"), None, limit=4)
     young = await fsck.check(held.db, held.store, repair=True)
@@ -105,7 +105,7 @@ async def test_a_key_that_no_row_knows_is_doomed_when_it_is_older_than_a_day(hel
     assert again.findings == ()
 
 
-async def test_bytes_that_the_check_doomed_are_destroyed_after_their_window(held: Held):
+async def test_bytes_that_the_check_doomed_are_destroyed_after_their_window(held: Held) -> None:
     key = Key(new_key())
     await held.store.write(key, 0, BytesSource(b"lost"), None, limit=4)
     held.clock.at += 2 * DAY
@@ -121,7 +121,7 @@ async def test_bytes_that_the_check_doomed_are_destroyed_after_their_window(held
 
 
 @pytest.mark.parametrize("kind", ["blobs", "keys"])
-async def test_it_tells_how_far_it_is(held: Held, kind: str):
+async def test_it_tells_how_far_it_is(held: Held, kind: str) -> None:
     await held.push(APP, b"one", tag="latest")
     told: dict[str, int] = {}
 

@@ -344,12 +344,18 @@ TABLES = (
     "SELECT used, trash FROM registry",
     "SELECT name, used, trash FROM project ORDER BY 1",
     "SELECT digest, key, projects, live_projects FROM blob ORDER BY 1",
-    "SELECT r.name, b.digest, refs, held, review_at / 1000 FROM repository_blob l JOIN repository r"
-    " ON r.id = repository_id JOIN blob b ON b.id = blob_id ORDER BY 1, 2",
-    "SELECT r.name, digest, m.deleted_at / 1000, loose_since / 1000 FROM manifest m JOIN repository r"
-    " ON r.id = repository_id ORDER BY 1, 2",
-    "SELECT r.name, t.name, m.digest, start_at / 1000, end_at / 1000 FROM tag t JOIN repository r"
-    " ON r.id = t.repository_id JOIN manifest m ON m.id = manifest_id ORDER BY 1, 2, start_at",
+    (
+        "SELECT r.name, b.digest, refs, held, review_at / 1000 FROM repository_blob l JOIN repository r"
+        " ON r.id = repository_id JOIN blob b ON b.id = blob_id ORDER BY 1, 2"
+    ),
+    (
+        "SELECT r.name, digest, m.deleted_at / 1000, loose_since / 1000 FROM manifest m JOIN repository r"
+        " ON r.id = repository_id ORDER BY 1, 2"
+    ),
+    (
+        "SELECT r.name, t.name, m.digest, start_at / 1000, end_at / 1000 FROM tag t JOIN repository r"
+        " ON r.id = t.repository_id JOIN manifest m ON m.id = manifest_id ORDER BY 1, 2, start_at"
+    ),
     "SELECT id, version, received, expires_at / 1000 FROM upload ORDER BY 1",
     "SELECT key, destroy_at / 1000 FROM doomed ORDER BY 1",
 )

@@ -12,7 +12,7 @@ from moorage.oci.digests import Digest
 from moorage.oci.errors import ManifestBlobUnknown
 from moorage.oci.manifests import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from moorage.oci.names import RepositoryName, Tag
-from moorage.registry import blobs, collection, manifests, recount, repositories, trash
+from moorage.registry import blobs, collection, links, manifests, quotas, recount, repositories, trash
 from moorage.registry.events import SYSTEM
 from tests.model.explorer import BACKUP, LEASE, TRASH, UNIT, Actor, Given, Stage, Step, Violation, World
 
@@ -132,7 +132,7 @@ def uploader(who: str, name: RepositoryName, data: bytes) -> Actor:
 
 def index_pusher(who: str, name: RepositoryName, child: str, what: str, tag: Tag) -> Actor:
     async def find(world: World, kept: dict[str, Any]) -> int | None:
-        found = await manifests.find(world.db, name, digest(child))  # type: ignore[arg-type]
+        found = await manifests.find(world.db, name, digest(child))
         return None if found is None else 1
 
     return Actor(who, [find, *_ended([putting(name, what, index(child), tag, (), 1)])])
@@ -192,14 +192,14 @@ def stale_collector(who: str, rounds: int = 1) -> Actor:
     def stage(here: int) -> Stage:
         async def collect(world: World, kept: dict[str, Any]) -> int | None:
             async def due(tx: Any) -> list[tuple[int, int, int, int]]:
-                return [tuple(row) for row in await tx.all(collection._DUE, at=tx.at, most=50)]  # type: ignore[misc]
+                return [tuple(row) for row in await tx.all(collection._DUE, at=tx.at, most=50)]
 
             chosen = await world.db.change(due)
 
             async def work(tx: Any) -> None:
                 for repository, blob, held, project in chosen:
-                    account = collection.Account(tx, project)
-                    await collection.links.review(tx, account, repository, blob, held=bool(held))
+                    account = quotas.Account(tx, project)
+                    await links.review(tx, account, repository, blob, held=bool(held))
                     await account.settle()
 
             await world.db.change(work)
@@ -235,7 +235,7 @@ def check(world: World) -> None:
 
 
 def _counts(world: World) -> None:
-    wrong = world.alone(recount.findings(world.db))  # type: ignore[arg-type]
+    wrong = world.alone(recount.findings(world.db))
     if wrong:
         raise Violation(f"recount: {'; '.join(map(str, wrong))}")
 

@@ -28,7 +28,7 @@ FUSED = frozenset() if WHOLE else frozenset({"write", "commit", "size", "read"})
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """Make the same keys and ids whenever an actor does the same again."""
     now = SimpleNamespace(world=None)
-    monkeypatch.setattr(uploads, "new_key", lambda: now.world.new_key())
+    monkeypatch.setattr(uploads, "new_key", lambda: now.world.new_key())  # noqa: PLW0108 the world comes later
     monkeypatch.setattr(
         uploads, "secrets", SimpleNamespace(token_urlsafe=lambda _: f"{now.world.acting}upload")
     )
@@ -48,7 +48,6 @@ def explore(
 def test_no_order_of_turns_breaks_an_invariant(chosen: SimpleNamespace, name: str):
     seen = explore(chosen, scenarios.scenes()[name])
 
-    print(name, seen)
     assert seen.ends > 0
     assert seen.states > 20
 
@@ -104,7 +103,8 @@ def test_a_key_that_is_used_twice_is_destroyed_while_it_lives(
         self: Store, key: Key, offset: int, source: Given, hasher: Hasher, *, limit: int
     ) -> int:
         hasher.update(source.data)
-        return await Step("write", lambda world: world.bytes.update({key: source.data}) or len(source.data))
+        await Step("write", lambda world: world.bytes.update({key: source.data}))
+        return len(source.data)
 
     monkeypatch.setattr(uploads, "new_key", lambda: Key("always"))
     monkeypatch.setattr(Store, "write", write_over)
@@ -142,7 +142,7 @@ def test_links_chosen_before_the_turn_are_saved_by_the_foreign_key_alone(chosen:
     before = [scenarios.uploader("s", R, LAYER)]
     actors = [scenarios.pusher("a", R, (LAYER,), "m1", TAG), scenarios.stale_collector("c", 2)]
 
-    with pytest.raises(CounterExample, match="Broken: FOREIGN KEY|recount"):
+    with pytest.raises(CounterExample, match=r"Broken: FOREIGN KEY|recount"):
         explore(chosen, Scene(before, actors, (3, 7)))
 
 

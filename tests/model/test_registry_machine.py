@@ -7,6 +7,7 @@ import itertools
 import tempfile
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -241,7 +242,7 @@ class Machine(RuleBasedStateMachine):
         self.db = self.run(self.world.open(lambda: self.now))
         self.run(self.db.write(ADD_REGISTRY))
         for name in ("one", "two"):
-            self.run(self.db.change(lambda tx, name=name: projects.create(tx, name)))
+            self.run(self.db.change(partial(projects.create, name=name)))
         self.uploads = Uploads(self.db, self.store, LIFETIME, 1 << 20)
 
     def teardown(self) -> None:
@@ -256,7 +257,8 @@ class Machine(RuleBasedStateMachine):
 
     def clock(self) -> int:
         """Give the time that stamps go by, which a clock put back does not turn."""
-        return max(self.now, self.run(self.db.one(CLOCK)).clock)
+        seen: int = self.run(self.db.one(CLOCK)).clock
+        return max(self.now, seen)
 
     @rule(name=names, data=layers)
     def upload(self, name: RepositoryName, data: bytes) -> None:

@@ -113,7 +113,7 @@ class Directory:
         entries = {row.id: Entry(*row) for row in rows}
         # Registries with a host name of their own share the main port; without names there, it is the first one's.
         ports = {one.port: one for one in entries.values() if one.port}
-        ports |= {self.main_port: one for one in entries.values() if one.first}
+        ports.update((self.main_port, one) for one in entries.values() if one.first)
         named = {row.name: entries[row.entry_id] for row in hosts if row.entry_id in entries}
         self._seen = _Seen(entries, ports, named)
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Select, bindparam, select, tuple_
+from sqlalchemy import bindparam, select, tuple_
 
 from moorage.db import Reader, Statement
 from moorage.db.tables import manifest, project, repository, tag
@@ -27,30 +27,33 @@ _TAGS = Statement(
 )
 
 
-def _referrers() -> Select[tuple[int, bytes, str, str, int, str]]:
-    return (
-        select(_m.id, _m.digest, _m.media_type, _m.artifact_type, _m.size, _m.annotations)
-        .select_from(
-            repository.join(project, project.c.id == repository.c.project_id).join(
-                manifest, _m.repository_id == repository.c.id
-            )
-        )
-        .where(
-            repository.c.name == bindparam("name"),
-            repository.c.deleted_at.is_(None),
-            repository.c.state == LIVE,
-            project.c.state == LIVE,
-            _m.subject == bindparam("subject"),
-            _m.deleted_at.is_(None),
-            tuple_(_m.artifact_type, _m.id) > tuple_(bindparam("after_type"), bindparam("after_id")),
-        )
-        .order_by(_m.artifact_type, _m.id)
-        .limit(bindparam("most"))
+# The repository comes from a query of its own, not a join, whose order PostgreSQL would not know: no page is sorted.
+_HOME = (
+    select(repository.c.id)
+    .select_from(repository.join(project, project.c.id == repository.c.project_id))
+    .where(
+        repository.c.name == bindparam("name"),
+        repository.c.deleted_at.is_(None),
+        repository.c.state == LIVE,
+        project.c.state == LIVE,
     )
-
-
-_REFERRERS = Statement(_referrers())
-_REFERRERS_OF_TYPE = Statement(_referrers().where(_m.artifact_type == bindparam("artifact_type")))
+    .scalar_subquery()
+)
+_OF_SUBJECT = select(_m.id, _m.digest, _m.media_type, _m.artifact_type, _m.size, _m.annotations).where(
+    _m.repository_id == _HOME, _m.subject == bindparam("subject"), _m.deleted_at.is_(None)
+)
+_REFERRERS = Statement(
+    _OF_SUBJECT.where(
+        tuple_(_m.artifact_type, _m.id) > tuple_(bindparam("after_type"), bindparam("after_id"))
+    )
+    .order_by(_m.artifact_type, _m.id)
+    .limit(bindparam("most"))
+)
+_REFERRERS_OF_TYPE = Statement(
+    _OF_SUBJECT.where(_m.artifact_type == bindparam("artifact_type"), _m.id > bindparam("after_id"))
+    .order_by(_m.id)
+    .limit(bindparam("most"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +84,9 @@ async def referrers(
     most: int,
 ) -> list[Referrer]:
     """Give up to *most* live manifests that refer to *subject*, which need not exist, after a cursor."""
-    page = {
-        "name": name.text,
-        "subject": subject.raw,
-        "after_type": after[0],
-        "after_id": after[1],
-        "most": most,
-    }
+    page = {"name": name.text, "subject": subject.raw, "after_id": after[1], "most": most}
     if artifact_type is None:
-        rows = await reader.all(_REFERRERS, **page)
+        rows = await reader.all(_REFERRERS, after_type=after[0], **page)
     else:
         rows = await reader.all(_REFERRERS_OF_TYPE, artifact_type=artifact_type, **page)
     return [

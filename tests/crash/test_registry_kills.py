@@ -1,0 +1,163 @@
+"""Registry workers killed with SIGKILL under clients that push and pull (invariants 1, 2, 4 and 8)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from moorage import parts
+from moorage.registry.recount import recount
+from tests.conformance.site import Site, digest_of
+from tests.servers.house import House, house, until_gone
+from tests.worlds import ADMIN, PASSWORD, opened
+
+KILLS = 8
+CLIENTS = 4
+SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Place:
+    """A running house, and where it keeps what it has."""
+
+    up: House
+    place: parts.Place
+
+
+@pytest.fixture(params=["sqlite-posix", "postgres-s3"])
+def killable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Run `moorage up` for one test."""
+    given = {}
+    if request.param == "postgres-s3":
+        given["DATABASE_URL"] = request.getfixturevalue("postgres_server").cell()
+        given["STORE_URL"] = request.getfixturevalue("seaweedfs").url(f"kills-{os.getpid()}")
+    where = parts.Place(
+        tmp_path, given.get("DATABASE_URL", ""), given.get("STORE_URL", (tmp_path / "blobs").as_uri()), ""
+    )
+    with house(tmp_path, PASSWORD=PASSWORD, WORKERS="2", **given) as up:
+        yield Place(up, where)
+
+
+@dataclass(slots=True)
+class Pusher:
+    """One client, which begins a push anew when a request of it fails, and counts how often that was."""
+
+    number: int
+    base: str
+    pushed: dict[str, bytes] = field(default_factory=dict)
+    failed: int = 0
+
+    async def run(self, ended: asyncio.Event) -> None:
+        """Push and pull until told to stop."""
+        async with httpx.AsyncClient(base_url=self.base, auth=(ADMIN, PASSWORD), timeout=SECONDS) as client:
+            site, turn = Site(client, f"library/app-{self.number}"), 0
+            while not ended.is_set():
+                turn += 1
+                layer = f"{self.number} {turn} ".encode() * 20_000
+                try:
+                    digest = await site.push_image(f"v{turn}", layer)
+                    self.pushed[digest] = layer
+                    assert (await site.get(f"manifests/v{turn}")).status_code == 200
+                except httpx.TransportError:
+                    self.failed += 1
+
+
+async def _kill_one(up: House, turn: int) -> None:
+    """Kill a worker of the registry plane, and wait until another takes its place."""
+    async with asyncio.timeout(SECONDS):
+        while len(workers := sorted(up.children("serve registry"))) < 2:
+            await asyncio.sleep(0.02)
+        os.kill(workers[turn % 2], signal.SIGKILL)
+        await asyncio.to_thread(until_gone, [workers[turn % 2]])
+        while len(up.children("serve registry")) < 2:
+            await asyncio.sleep(0.02)
+
+
+async def test_workers_killed_under_load_lose_nothing_and_fail_one_request_of_a_client_each(killable: Place):
+    ended = asyncio.Event()
+    pushers = [Pusher(number, killable.up.registry) for number in range(CLIENTS)]
+    running = [asyncio.create_task(pusher.run(ended)) for pusher in pushers]
+    for turn in range(KILLS):
+        before = sum(len(pusher.pushed) for pusher in pushers)
+        async with asyncio.timeout(SECONDS):
+            while sum(len(pusher.pushed) for pusher in pushers) < before + CLIENTS:
+                await asyncio.sleep(0.02)
+        await _kill_one(killable.up, turn)
+    ended.set()
+    await asyncio.gather(*running)
+
+    assert all(pusher.failed <= KILLS for pusher in pushers)
+    async with httpx.AsyncClient(
+        base_url=killable.up.registry, auth=(ADMIN, PASSWORD), timeout=SECONDS
+    ) as client:
+        for pusher in pushers:
+            site = Site(client, f"library/app-{pusher.number}")
+            for digest, layer in pusher.pushed.items():
+                assert digest_of((await site.get(f"manifests/{digest}")).content) == digest
+                assert (await site.get(f"blobs/{digest_of(layer)}")).content == layer
+    killable.up.stop()
+    await _is_counted_right(killable)
+
+
+async def test_an_upload_goes_on_after_a_kill_between_and_within_its_chunks(killable: Place):
+    up, chunk = killable.up, b"0123456789" * 100_000
+    async with httpx.AsyncClient(base_url=up.registry, auth=(ADMIN, PASSWORD), timeout=SECONDS) as client:
+        site = Site(client)
+        location = await site.begin()
+        await site.append(location, chunk, 0)
+        await _kill_both(up)
+        with closing(await _half_sent(up, location, chunk)):
+            await _kill_both(up)
+        status = await _answered(client, location)
+        at = int(status.headers["range"].rpartition("-")[2]) + 1
+        whole = chunk * 3
+
+        went_on = await site.append(location, whole[at:], at)
+        finished = await site.finish(location, digest_of(whole))
+
+        assert len(chunk) <= at <= len(chunk) * 2
+        assert (went_on.status_code, finished.status_code) == (202, 201)
+        assert (await site.get(f"blobs/{digest_of(whole)}")).content == whole
+    up.stop()
+    await _is_counted_right(killable)
+
+
+async def _half_sent(up: House, location: str, chunk: bytes) -> asyncio.StreamWriter:
+    """Send half of a chunk, and no more."""
+    _, writer = await asyncio.open_connection("127.0.0.1", up.ports["Registry"])
+    authorization = httpx.BasicAuth(ADMIN, PASSWORD)._auth_header
+    head = (
+        f"PATCH {location} HTTP/1.1\r\nHost: localhost:{up.ports['Registry']}\r\n"
+        f"Authorization: {authorization}\r\nContent-Length: {len(chunk)}\r\n\r\n"
+    )
+    writer.write(head.encode() + chunk[: len(chunk) // 2])
+    await writer.drain()
+    return writer
+
+
+async def _kill_both(up: House) -> None:
+    for turn in range(2):
+        await _kill_one(up, turn)
+
+
+async def _answered(client: httpx.AsyncClient, location: str) -> httpx.Response:
+    """Ask, once more where the connection was to a worker that is gone."""
+    try:
+        return await client.get(location)
+    except httpx.TransportError:
+        return await client.get(location)
+
+
+async def _is_counted_right(killable: Place) -> None:
+    """Count everything anew, without the house."""
+    async with opened(killable.place) as world:
+        first = next(entry for entry in world.plane.directory.all() if entry.name == "first")
+        assert await recount((await world.registry(first)).db) == []
