@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -37,7 +38,7 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
     """Serve the world through the real protocol, with one image in it; the client's token may pull and push."""
     app = front(Plane(nothing_here, world.plane.find, world.plane.known), Proxies(()))
     server = Server(app, limits=Limits(), grace=1)
-    serving = asyncio.create_task(server.serve([_listening()]))
+    serving = asyncio.create_task(server.serve([socket.create_server(("127.0.0.1", 0))]))
     await server.up.wait()
     port = server.servers[0].sockets[0].getsockname()[1]
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"host": "localhost"}) as made:
@@ -54,12 +55,6 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
         yield made
     server.stop()
     await serving
-
-
-def _listening() -> Any:
-    import socket  # noqa: PLC0415
-
-    return socket.create_server(("127.0.0.1", 0))
 
 
 async def _sign_in(client: httpx.AsyncClient, name: str) -> None:
