@@ -48,6 +48,10 @@ async def test_the_registry_answers_over_a_socket_as_the_spec_says(client: httpx
 async def test_a_path_that_was_just_pulled_is_deleted_and_pushed_all_the_same(
     client: httpx.AsyncClient, reference: str
 ):
+    scope = "repository:library/app:pull,push,delete"
+    given = await client.get("/service/token", params={"service": "harbor-registry", "scope": scope})
+    client.auth = httpx.Auth()
+    client.headers["authorization"] = f"Bearer {given.json()['token']}"
     site = Site(client)
     digest = await site.push_image("v1")
     named = digest if reference == "digest" else reference
