@@ -35,7 +35,7 @@ from tests.servers.postgres import PostgresServer
 from tests.worlds import MASTER_KEY, World, opened
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60.0
+SECONDS = 120.0
 STUCK = "one-that-never-ends-a-job"
 EVENTS = Statement(select(t.event.c.uuid, t.event.c.kind, t.event.c.body).order_by(t.event.c.id))
 WAITING = Statement(select(t.outbox.c.uuid).order_by(t.outbox.c.id))

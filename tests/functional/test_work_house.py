@@ -16,7 +16,7 @@ import pytest
 from tests.servers.house import House, children_of, house
 from tests.worlds import PASSWORD
 
-SECONDS = 20.0
+SECONDS = 60.0
 ADMIN = ("admin", PASSWORD)
 MEMORY = 350
 """What all processes may hold together when they idle, in MiB."""
@@ -67,7 +67,7 @@ async def test_a_push_a_pull_and_a_denial_are_in_the_record_within_seconds(tmp_p
         ("manifest.push", "admin", "success", 1),
         ("request.denied", "anonymous", "denied", 1),
     ]
-    assert seconds < 10
+    assert seconds < 30
 
 
 async def test_what_was_gathered_is_written_when_the_house_is_told_to_stop(tmp_path: Path):
