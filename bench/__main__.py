@@ -100,15 +100,15 @@ def side_by_side(run: Run) -> None:
         )
         with servers.running(limit):
             everyone = [one for one in (peer, ours, limit) if one is not None]
-            for one in (
+            for each in (
                 series.manifests(run.seconds),
                 series.blob("blob GET 64 MiB", middle, 8 if run.quick else 24),
                 series.blob("blob GET 1 GiB", large, 1 if run.quick else 2),
                 series.push("push one stream of 256 MiB", pushed, 1),
                 series.push("push eight streams of 256 MiB", pushed, 8),
             ):
-                if run.wants(one.name):
-                    report(one, series.measure(one, everyone, run.rounds))
+                if run.wants(each.name):
+                    report(each, series.measure(each, everyone, run.rounds))
             if run.wants("stalled"):
                 for server in (peer, ours):
                     _report_stalled(server, series.stalled(server, large, 5))

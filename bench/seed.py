@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import bindparam, update
@@ -137,7 +138,7 @@ async def seed(data: Path, count: int, manifests: int, tags: int) -> None:
             layers = await _layers(db, parts.store.under(entry.prefix))
             with (data / "seeded.txt").open("w") as listed:
                 for shape in shapes(count, manifests, tags):
-                    names = await db.change(lambda tx, shape=shape: _repository(tx, shape, layers))
+                    names = await db.change(partial(_repository, shape=shape, layers=layers))
                     listed.writelines(f"{shape.name}:{name}\n" for name in names)
         finally:
             await db.close()
