@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,12 +129,13 @@ def grown(run: Run) -> None:
         return
     little, much = (run.folder / name for name in ("little", "much"))
     with _seeded(little, "small", 10) as small, _seeded(much, "grown", REPOSITORIES) as large:
-        for name, make in (
+        asked: tuple[tuple[str, Callable[[Server], str]], ...] = (
             ("manifest GET by random tags, grown registry", lambda server: _random(run, server)),
             ("page of tags, the first", lambda _: "/v2/bench/first/tags/list?n=100"),
             ("page of tags, the last", lambda _: "/v2/bench/first/tags/list?n=100&last=tag-9"),
             ("page of referrers", lambda server: f"/v2/bench/first/referrers/{_subject(server)}?n=100"),
-        ):
+        )
+        for name, make in asked:
             if not run.wants(name):
                 continue
             figures: dict[str, Figure] = {}
