@@ -85,7 +85,7 @@ INSERT INTO tag (registry_id, repository_id, name, manifest_id, start_at, end_at
 INSERT INTO blob (registry_id, id, digest, size, key, created_at)
   SELECT 1, n, decode(md5(n::text), 'hex'), 1, 'k' || n, 0 FROM generate_series(1, 20000) n;
 INSERT INTO repository_blob (registry_id, repository_id, blob_id, refs, held, review_at)
-  SELECT 1, 1 + n % 200, n, 0, 1, n FROM generate_series(1, 20000) n;
+  SELECT 1, r, b, 0, 1, r * 100 + b FROM generate_series(1, 200) r, generate_series(1, 100) b;
 INSERT INTO doomed (registry_id, key, size, destroy_at) SELECT 1, 'd' || n, 1, n FROM generate_series(1, 5000) n;
 INSERT INTO upload (registry_id, id, repository_id, subject, algorithm, created_at, expires_at)
   SELECT 1, 'u' || n, 1, '', '', 0, n FROM generate_series(1, 5000) n;
@@ -100,6 +100,7 @@ def server(postgres_server: PostgresServer) -> Iterator[psycopg.Connection]:
         connection.execute(FILL)
         # A table of few rows is scanned whatever its indexes: here it is asked what they make possible.
         connection.execute("SET enable_seqscan = off")
+        connection.execute("SET enable_bitmapscan = off")
         connection.execute("SET enable_hashjoin = off")
         connection.execute("SET enable_mergejoin = off")
         connection.execute("SET plan_cache_mode = force_generic_plan")

@@ -17,6 +17,7 @@ from moorage.oci.digests import Digest
 from moorage.oci.errors import BlobUploadUnknown, DigestInvalid, RangeInvalid, SizeInvalid
 from moorage.oci.names import RepositoryName
 from moorage.registry import links, quotas, repositories
+from moorage.registry.errors import QuotaExceeded
 from moorage.registry.events import Origin, record
 from moorage.registry.quotas import Account
 from moorage.registry.repositories import LIVE, Repository
@@ -319,7 +320,14 @@ class Uploads:
         if size != found.received:
             # Another request brought bytes after those that were hashed: they are no part of what was asked for.
             raise _out_of_order(found, size)
-        await self.db.change(lambda tx: self._link(tx, found, digest, size, into, origin))
+        try:
+            await self.db.change(lambda tx: self._link(tx, found, digest, size, into, origin))
+        except QuotaExceeded:
+            # What was refused must not fill the disk until it expires.
+            await self.db.change(
+                lambda tx: _drop(tx, found.id, kept=None, destroy_at=tx.at, late=tx.at + self.lifetime)
+            )
+            raise
 
     async def _keys(self, found: Upload) -> list[Key]:
         """List the keys that hold the upload's bytes. There is at least one: even an empty blob has a key."""
