@@ -18,7 +18,7 @@ up: $(VENV)/run.stamp ## Run Moorage on this machine, until Ctrl-C
 	@exec $(BIN)/moorage up
 
 test: $(VENV)/dev.stamp ## Run every test, in random order
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 # `make -k check` goes on after what fails.
 check: check-format check-lint check-types check-imports ## Check format, lint, types and import contracts
