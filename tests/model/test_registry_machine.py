@@ -295,7 +295,7 @@ class Machine(RuleBasedStateMachine):
             assert not self.is_promised(source, data)
 
     @rule(name=names, thing=things, chosen=st.lists(tags, max_size=2), ensures=st.booleans())
-    def push(self, name: RepositoryName, thing: Thing, chosen: list[Tag], ensures: bool) -> None:  # noqa: FBT001
+    def push(self, name: RepositoryName, thing: Thing, chosen: list[Tag], ensures: bool) -> None:  # noqa: FBT001 what a stateful test is made of
         if ensures:
             for data in thing.layers:
                 self.upload(name, data)
