@@ -79,7 +79,8 @@ class Directory:
 
     async def find(self, authority: str, port: int) -> Entry:
         """Give the registry that a Host header means on a local port, or raise RegistryUnknown."""
-        if self.clock() - self._asked > FRESH:
+        # Before the first answer every request waits for one: another's question may still be on its way.
+        if not self._seen.entries or self.clock() - self._asked > FRESH:
             await self.refresh()
         found = self._find(authority, port)
         if found is None:
