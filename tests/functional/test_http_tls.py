@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from moorage.api.http.limits import Limits
+from moorage.api.http.responses import PACE
 from tests.functional.http_world import (
     BIG,
     GET,
@@ -35,7 +36,7 @@ async def test_under_tls_the_same_is_done_without_the_extensions(
 
     assert (pushed[0], pulled[2] == BIG, then[2]) == (201, True, b"hello")
     assert bytes(site.app.kept) == BIG
-    assert site.app.extensions == [set(), set(), set()]
+    assert site.app.extensions == [{PACE}, {PACE}, {PACE}]
 
 
 async def test_under_tls_a_stalled_download_is_cut(
