@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,8 @@ def main() -> None:
     given.add_argument("--only", default="", metavar="WORD", help="only series whose names hold this")
     given.add_argument("--folder", type=Path, default=None, help="where to put data: 8 GiB, on a disk")
     asked = given.parse_args()
+    # Ended from outside, it takes its servers with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="moorage-bench-", dir=asked.folder) as folder:
         run = Run(Path(folder), 2 if asked.quick else 5, 3 if asked.quick else 8, asked.only, asked.quick)
         limits()
