@@ -379,7 +379,7 @@ def scenes() -> dict[str, Scene]:
         "two finish one digest": Scene(
             [],
             [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", R, (LAYER,), "m2", TAG), collector("c")],
-            (1, 2),
+            (0, 2),
             1,
         ),
         "two projects finish one digest": Scene(
@@ -423,7 +423,7 @@ def scenes() -> dict[str, Scene]:
         "a blob deleted while its manifest is pushed": Scene(
             [loose_blob],
             [blob_deleter("d", R, LAYER), pusher("a", R, (LAYER,), "m1", TAG), collector("c", 2)],
-            (3, 6),
+            (2, 6),
         ),
         "a referrer while its subject is deleted": Scene(
             [seed],
