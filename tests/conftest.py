@@ -14,6 +14,15 @@ pytest_plugins = (
     "tests.worlds",
 )
 
+# What the cases assert is told in full when it fails, whoever imports them first.
+pytest.register_assert_rewrite(
+    "tests.conformance.site",
+    "tests.conformance.cases_lists",
+    "tests.conformance.cases_manifests",
+    "tests.conformance.cases_pulls",
+    "tests.conformance.cases_pushes",
+)
+
 # These talk to a server on sockets, so they run on the loop that production has.
 ON_UVLOOP = {"test_http_ending.py", "test_http_protocol.py", "test_http_tls.py", "test_http_transfers.py"}
 

@@ -18,7 +18,8 @@ from moorage.db.postgres import Postgres
 from moorage.db.sqlite import SqliteDatabase
 from moorage.errors import Problem
 
-ids = itertools.count(1)
+# Other tests of the same server make registries from 1 on.
+ids = itertools.count(2_000_000)
 
 START = Statement(
     insert(t.registry).values(clock=0, limit_bytes=-1, lease=1, trash_window=1, backup_window=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -75,7 +76,9 @@ class PostgresServer:
             for child in (
                 Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
             ):
-                os.kill(int(child), signal.SIGKILL)
+                # A backend may end by itself meanwhile.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
             self.process.kill()
             self.process.wait()
 
