@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from moorage.registry.recount import recount
 from tests.conformance.site import Site, digest_of
 from tests.servers.house import House, house
 from tests.servers.postgres import PostgresServer, running_postgres
+from tests.servers.processes import standing_still
 from tests.servers.seaweedfs import SeaweedFS, running_seaweedfs
 from tests.worlds import ADMIN, MASTER_KEY, PASSWORD, opened
 
@@ -118,16 +118,13 @@ async def test_a_store_that_stands_still_is_unavailable_and_never_a_404(tmp_path
         site = Site(world.client)
         await site.push_image("v1")
         location = await site.begin()
-        own_store.process.send_signal(signal.SIGSTOP)
-        try:
+        with standing_still(own_store.process.pid):
             pulled, promised, listed, pushed = await asyncio.gather(
                 site.get(f"blobs/{digest_of(b'layer')}"),
                 site.ask("HEAD", f"blobs/{digest_of(b'layer')}"),
                 site.get("manifests/v1"),
                 site.finish(location, digest_of(b"new"), b"new"),
             )
-        finally:
-            own_store.process.send_signal(signal.SIGCONT)
 
         assert (pulled.status_code, pushed.status_code) == (503, 503)
         assert int(pulled.headers["retry-after"]) > 0

@@ -1,6 +1,7 @@
 """A real S3-compatible store for the tests: SeaweedFS, from its package, on free ports."""
 
 import json
+import secrets
 import shutil
 import socket
 import subprocess
@@ -15,7 +16,6 @@ from pathlib import Path
 import pytest
 
 ACCESS_KEY = "moorage"
-SECRET_KEY = "a-secret-of-the-tests"
 START_SECONDS = 60
 
 
@@ -25,13 +25,14 @@ class SeaweedFS:
 
     endpoint: str
     process: subprocess.Popen[bytes]
+    secret_key: str
     bucket: str = "moorage"
 
     def url(self, prefix: str = "", *, redirect: bool = False) -> str:
         """Give the address that ``open_store`` takes."""
         return (
             f"s3://{self.bucket}/{prefix}?endpoint={self.endpoint}&region=us-east-1"
-            f"&access_key_id={ACCESS_KEY}&secret_access_key={SECRET_KEY}&redirect={redirect:d}"
+            f"&access_key_id={ACCESS_KEY}&secret_access_key={self.secret_key}&redirect={redirect:d}"
         )
 
 
@@ -52,8 +53,11 @@ def running_seaweedfs() -> Iterator[SeaweedFS]:
     ports = free_ports(8)
     log = folder / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(_command(weed, folder, ports), stdout=output, stderr=output, cwd=folder)
-    server = SeaweedFS(f"http://127.0.0.1:{ports[6]}", process)
+        # A secret of its own, so that no other server is taken for this one.
+        secret = secrets.token_hex(16)
+        command = _command(weed, folder, ports, secret)
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
+    server = SeaweedFS(f"http://127.0.0.1:{ports[6]}", process, secret)
     try:
         _wait(server, log)
         yield server
@@ -79,11 +83,11 @@ def free_ports(count: int) -> list[int]:
         return ports
 
 
-def _command(weed: str, folder: Path, ports: list[int]) -> list[str]:
+def _command(weed: str, folder: Path, ports: list[int], secret: str) -> list[str]:
     config = folder / "s3.json"
     identity = {
         "name": "tests",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": secret}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     config.write_text(json.dumps({"identities": [identity]}))
