@@ -21,7 +21,8 @@ from moorage.db import Statement, Tx, insert
 from moorage.db import tables as t
 from moorage.db.postgres import Postgres, PostgresDatabase
 from moorage.errors import Unavailable
-from tests.servers.postgres import PostgresServer, free_port, running_postgres
+from tests.servers.ports import reserved
+from tests.servers.postgres import PostgresServer, running_postgres
 
 ids = itertools.count(1_000_000)
 
@@ -248,26 +249,26 @@ def bouncer(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[str]:
     if program is None:
         pytest.skip("Debian's package pgbouncer is missing")
     url = postgres_server.cell()
-    port = free_port()
     folder = postgres_server.folder / "bouncer"
     folder.mkdir()
-    (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={postgres_server.port}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\nuser = postgres\n"
-        f"[databases]\n* = host=127.0.0.1 port={postgres_server.port} user=postgres\n"
-    )
-    process = subprocess.Popen(
-        [program, str(folder / "pgbouncer.ini")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    address = f"postgresql://postgres@127.0.0.1:{port}/{url.rpartition('/')[2]}"
-    try:
-        _answers(address)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder)
+    with reserved() as (port,):
+        (folder / "pgbouncer.ini").write_text(
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\nuser = postgres\n"
+            f"[databases]\n* = host=127.0.0.1 port={postgres_server.port} user=postgres\n"
+        )
+        process = subprocess.Popen(
+            [program, str(folder / "pgbouncer.ini")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        address = f"postgresql://postgres@127.0.0.1:{port}/{url.rpartition('/')[2]}"
+        try:
+            _answers(address)
+            yield address
+        finally:
+            # Its own way of ending may wait for clients, for nothing that anybody wants.
+            process.kill()
+            process.wait()
+            shutil.rmtree(folder)
 
 
 def _answers(address: str) -> None:

@@ -16,7 +16,8 @@ import pytest
 from moorage import parts
 from moorage.registry.recount import recount
 from tests.conformance.site import Site, digest_of
-from tests.servers.house import House, house, until_gone
+from tests.servers.house import House, house
+from tests.servers.processes import until_gone
 from tests.worlds import ADMIN, PASSWORD, opened
 
 KILLS = 8

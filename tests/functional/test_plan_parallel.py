@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from moorage.cloud.provisioning import PLANS
-from tests.servers.house import House, house, moorage, until_gone
+from tests.servers.house import House, house, moorage
+from tests.servers.ports import reserved
+from tests.servers.processes import until_gone
 from tests.servers.redis import RedisServer, running_redis
 
 PASSWORD = "Moorage-pass-1"
@@ -95,16 +97,6 @@ def has(port: int, count: int) -> bool:
     return answers == ["100"] * count + ["429"]
 
 
-def two_ports() -> int:
-    """Find a port that is free with the next one, which a further registry gets, below those that clients are given."""
-    for port in range(20_000 + os.getpid() % 5000, 30_000, 2):
-        with contextlib.suppress(OSError), ExitStack() as held:
-            for one in (port, port + 1):
-                held.enter_context(socket.create_server(("127.0.0.1", one)))
-            return port
-    pytest.fail("no two ports are free")
-
-
 GIVEN = {"PASSWORD": PASSWORD, "PARALLEL_WAIT": f"{PATIENCE}s", "SLOWEST_TRANSFER": "0", "WORKERS": "3"}
 
 
@@ -116,9 +108,9 @@ def up(
     given = dict(GIVEN)
     if request.param == "redis":
         given["REDIS_URL"] = request.getfixturevalue("redis_server").url
-    given["REGISTRY_PORT"] = str(two_ports())
     data = tmp_path_factory.mktemp("plans")
-    with house(data, **given) as running:
+    # A further registry gets the next port.
+    with reserved(2) as (port, _), house(data, REGISTRY_PORT=str(port), **given) as running:
         yield running, data
 
 

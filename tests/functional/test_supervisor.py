@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,11 @@ import pytest
 
 from moorage import supervisor
 from moorage.supervisor import HOPELESS, Child, Listener, Supervisor
-from tests.servers.house import SOURCE, house, until_gone
+from tests.servers.house import SOURCE, house
+from tests.servers.ports import reserved
+from tests.servers.processes import until_gone
+
+SECONDS = 60.0
 
 # A child that answers each connection with its process id once its line has come.
 ANSWERING = """
@@ -74,7 +79,7 @@ class Kept:
     async def stop(self, running: asyncio.Task[int]) -> int:
         """Ask it to stop as a terminal or an init system would."""
         os.kill(os.getpid(), signal.SIGTERM)
-        return await asyncio.wait_for(running, 20)
+        return await asyncio.wait_for(running, SECONDS)
 
 
 async def ask(port: int) -> str:
@@ -86,10 +91,17 @@ async def ask(port: int) -> str:
     return answer.decode()
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Reserve a port."""
+    with reserved() as (number,):
+        yield number
+
+
 async def test_children_are_ready_answer_and_stop(tmp_path: Path):
     kept = Kept(tmp_path, *(Child(f"child-{number}", (), ("door",)) for number in range(2)))
     running = asyncio.create_task(kept.supervisor.run())
-    await asyncio.wait_for(kept.ready.wait(), 20)
+    await asyncio.wait_for(kept.ready.wait(), SECONDS)
     answer = await ask(kept.port)
 
     status = await kept.stop(running)
@@ -103,29 +115,27 @@ async def test_children_are_ready_answer_and_stop(tmp_path: Path):
 async def test_a_connection_waits_for_the_next_child_when_the_only_one_is_killed(tmp_path: Path):
     kept = Kept(tmp_path, Child("child", (), ("door",)))
     running = asyncio.create_task(kept.supervisor.run())
-    await asyncio.wait_for(kept.ready.wait(), 20)
+    await asyncio.wait_for(kept.ready.wait(), SECONDS)
     first = int((await ask(kept.port)).split()[0])
     os.kill(first, signal.SIGKILL)
     await asyncio.to_thread(until_gone, [first])
 
-    second = int((await asyncio.wait_for(ask(kept.port), 20)).split()[0])
+    second = int((await asyncio.wait_for(ask(kept.port), SECONDS)).split()[0])
 
     assert second != first
     await kept.stop(running)
 
 
-async def test_a_port_that_one_child_asks_for_is_answered_by_every_child(
-    tmp_path: Path, unused_tcp_port: int
-):
-    asking = Child("asking", ("--ask", str(unused_tcp_port)))
+async def test_a_port_that_one_child_asks_for_is_answered_by_every_child(tmp_path: Path, port: int):
+    asking = Child("asking", ("--ask", str(port)))
     kept = Kept(tmp_path, Child("one", (), ("door",)), Child("two", (), ("door",)), asking)
     running = asyncio.create_task(kept.supervisor.run())
-    await asyncio.wait_for(kept.ready.wait(), 20)
+    await asyncio.wait_for(kept.ready.wait(), SECONDS)
 
-    first = int((await asyncio.wait_for(ask(unused_tcp_port), 20)).split()[0])
+    first = int((await asyncio.wait_for(ask(port), SECONDS)).split()[0])
     os.kill(first, signal.SIGKILL)
     await asyncio.to_thread(until_gone, [first])
-    second = int((await asyncio.wait_for(ask(unused_tcp_port), 20)).split()[0])
+    second = int((await asyncio.wait_for(ask(port), SECONDS)).split()[0])
 
     assert second != first
     await kept.stop(running)
@@ -135,7 +145,7 @@ async def test_a_child_that_does_not_stop_in_time_is_killed(tmp_path: Path, monk
     monkeypatch.setattr("moorage.supervisor.CLOSING", 0.1)
     kept = Kept(tmp_path, Child("stubborn", ("--stubborn",), ("door",)), grace=0.1)
     running = asyncio.create_task(kept.supervisor.run())
-    await asyncio.wait_for(kept.ready.wait(), 20)
+    await asyncio.wait_for(kept.ready.wait(), SECONDS)
     child = int((await ask(kept.port)).split()[0])
 
     await kept.stop(running)
@@ -146,7 +156,7 @@ async def test_a_child_that_does_not_stop_in_time_is_killed(tmp_path: Path, monk
 async def test_who_asks_twice_does_not_wait(tmp_path: Path):
     kept = Kept(tmp_path, Child("stubborn", ("--stubborn",), ("door",)), grace=3600)
     running = asyncio.create_task(kept.supervisor.run())
-    await asyncio.wait_for(kept.ready.wait(), 20)
+    await asyncio.wait_for(kept.ready.wait(), SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.sleep(0)
 
@@ -156,7 +166,7 @@ async def test_who_asks_twice_does_not_wait(tmp_path: Path):
 async def test_a_child_that_cannot_ever_run_stops_everything(tmp_path: Path):
     kept = Kept(tmp_path, Child("well", (), ("door",)), Child("hopeless", ("--exit", str(HOPELESS))))
 
-    assert await asyncio.wait_for(kept.supervisor.run(), 20) == 1
+    assert await asyncio.wait_for(kept.supervisor.run(), SECONDS) == 1
 
 
 async def test_a_child_that_keeps_failing_is_tried_ever_more_rarely(tmp_path: Path):
@@ -166,7 +176,7 @@ async def test_a_child_that_keeps_failing_is_tried_ever_more_rarely(tmp_path: Pa
     supervisor.LOG.addHandler(heard)
     kept = Kept(tmp_path, Child("failing", ("--exit", "3")))
     running = asyncio.create_task(kept.supervisor.run())
-    waited = [await asyncio.wait_for(delays.get(), 20) for _ in range(3)]
+    waited = [await asyncio.wait_for(delays.get(), SECONDS) for _ in range(3)]
 
     await kept.stop(running)
 
@@ -209,7 +219,7 @@ async def _failures(address: str, victim: int) -> int:
     failed = 0
     os.kill(victim, signal.SIGKILL)
     for _ in range(20):
-        async with httpx.AsyncClient(timeout=20) as client:
+        async with httpx.AsyncClient(timeout=SECONDS) as client:
             try:
                 answer = await client.get(f"{address}/livez")
             except httpx.TransportError:

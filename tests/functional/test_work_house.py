@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.servers.house import House, children_of, house
+from tests.servers.house import House, house
+from tests.servers.processes import children_of
 from tests.worlds import PASSWORD
 
 SECONDS = 60.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -15,8 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.servers.processes import children_of, command_of, until_gone
+
 SOURCE = Path(__file__).parents[2] / "src"
-SECONDS = 30.0
+SECONDS = 60.0
 _ADDRESS = re.compile(r"^  (Registry|Console|Operator)\s+https?://\S+:(\d+)$", re.MULTILINE)
 
 
@@ -91,44 +92,30 @@ def house(data: Path, **settings: str) -> Iterator[House]:
             ports = {name: int(port) for name, port in _ADDRESS.findall(greeting)}
             yield House(process, greeting, time.monotonic() - begun, ports)
         finally:
-            process.terminate()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Have it end, and all that it has begun; what does not end when it is asked to is a fault."""
+    process.terminate()
+    try:
+        process.wait(SECONDS)
+    finally:
+        children = children_of(process.pid)
+        process.kill()
+        assert until_gone(children) == []
 
 
 def _greeting(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     late = threading.Timer(SECONDS, process.kill)
     late.start()
-    text = ""
-    while "docker push" not in text:
-        line = process.stdout.readline()
-        assert line, f"it ended before it ran, having said: {text!r}"
-        text += line
-    late.cancel()
+    try:
+        text = ""
+        while "docker push" not in text:
+            line = process.stdout.readline()
+            assert line, f"it ended before it ran, having said: {text!r}"
+            text += line
+    finally:
+        late.cancel()
     return text
-
-
-def children_of(process: int) -> list[int]:
-    """List a process's children, by every thread of it."""
-    with contextlib.suppress(FileNotFoundError):
-        threads = Path(f"/proc/{process}/task").iterdir()
-        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    return []
-
-
-def command_of(process: int) -> str:
-    """Give a process's command line, or nothing once it has ended."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
-    return ""
-
-
-def until_gone(processes: list[int]) -> list[int]:
-    """Wait for processes to end, and list those that have not in time."""
-    left = []
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(process)
-            ended, _, _ = select.select([descriptor], [], [], SECONDS)
-            os.close(descriptor)
-            left += [] if ended else [process]
-    return left

@@ -8,7 +8,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,8 @@ import psycopg
 import pytest
 
 from moorage.db import migrate
+from tests.servers.ports import reserved
+from tests.servers.processes import children_of, standing_still, until_gone
 
 START_SECONDS = 60
 USER = "postgres"
@@ -73,14 +74,17 @@ class PostgresServer:
     def kill(self) -> None:
         """End every process of it at once, as a power cut would."""
         if self.process is not None:
-            for child in (
-                Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            ):
+            # One that runs would make new processes in the place of those that were killed, and one that is left keeps
+            # the next server from starting.
+            with standing_still(self.process.pid):
+                children = children_of(self.process.pid)
+                self.process.kill()
+            self.process.wait()
+            for child in children:
                 # A backend may end by itself meanwhile.
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(child), signal.SIGKILL)
-            self.process.kill()
-            self.process.wait()
+                    os.kill(child, signal.SIGKILL)
+            assert until_gone(children) == []
 
     def stop(self) -> None:
         """Stop it in order, clients or not."""
@@ -136,12 +140,13 @@ def running_postgres(*settings: str, fsync: bool = True) -> Iterator[PostgresSer
             "--locale=C.UTF-8", "--encoding=UTF8",
         ]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **_as_postgres())
-        server = PostgresServer(programs, folder, free_port(), fsync, settings)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
+        with reserved() as (port,):
+            server = PostgresServer(programs, folder, port, fsync, settings)
+            try:
+                server.start()
+                yield server
+            finally:
+                server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -155,11 +160,3 @@ def _as_postgres() -> dict[str, Any]:
     except KeyError:
         pytest.skip("Debian's package postgresql is missing: no user postgres, and it does not run as root")
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

