@@ -64,6 +64,7 @@ PUT = Statement(
         set_={"pulls": t.pull_stat.c.pulls + insert(t.pull_stat).excluded.pulls},
     )
 )
+CLOCK = Statement(select(t.registry.c.clock))
 PULLS = Statement(select(t.pull_stat.c.manifest_id, t.pull_stat.c.pulls).order_by(t.pull_stat.c.manifest_id))
 KEEP = Statement(
     insert(t.upload).values(
@@ -383,6 +384,36 @@ async def test_a_snapshot_stays_at_its_moment(db: Database) -> None:
         assert await moment.all(NAMES) == before
         assert (await moment.one(COUNT)).n == 1
     assert await names(db) == ["a", "b"]
+
+
+async def test_what_goes_to_the_record_is_durable_and_takes_no_turn(
+    db: Database, engine: Engine, registry: int
+) -> None:
+    other = await engine.open(registry)
+    before = await db.one(CLOCK)
+
+    await db.record(lambda tx: tx.run(PUT, id=1, pulls=2))
+    with pytest.raises(Problem, match="no"):
+        await db.record(adding("a", fails=Problem("no")))
+
+    assert [tuple(row) for row in await other.all(PULLS)] == [(1, 2)]
+    assert await names(db) == []
+    assert await db.one(CLOCK) == before
+
+
+async def test_the_version_stands_still_only_while_no_turn_is_taken(
+    db: Database, engine: Engine, registry: int
+) -> None:
+    other = await engine.open(registry)
+    first = db.version()
+    await other.record(lambda tx: tx.run(PUT, id=1, pulls=2))
+    second = db.version()
+
+    await other.change(lambda tx: tx.one(ADD, name="new", at=1))
+
+    assert db.version() not in {first, second}
+    # Where it cannot be known at once it never stands still.
+    assert first == second or not db.inline
 
 
 async def test_a_write_outside_turns_is_durable_and_counted(

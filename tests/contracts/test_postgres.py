@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import bindparam, select, update
 
-from moorage.db import Statement, Tx, insert
+from moorage.db import Statement, Tx, Vanished, insert
 from moorage.db import tables as t
 from moorage.db.postgres import Postgres, PostgresDatabase
 from moorage.errors import Unavailable
@@ -175,6 +175,12 @@ async def test_a_number_that_no_registry_has_is_refused(postgres: Postgres) -> N
         postgres.bound(0)
     with pytest.raises(ValueError, match="number"):
         postgres.bound(1 << 32)
+
+
+async def test_a_registry_that_is_gone_has_no_record(postgres: Postgres) -> None:
+    # A row that nobody would ever delete: on SQLite it would go with the file.
+    with pytest.raises(Vanished):
+        await postgres.bound(next(ids)).record(adding("left behind"))
 
 
 async def test_a_schema_that_moves_under_a_statement_is_met_in_reads_and_in_turns(

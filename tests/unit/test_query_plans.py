@@ -171,6 +171,9 @@ class Counted:
     async def change(self, work: Callable[[Any], Awaitable[T]]) -> T:
         return await self.db.change(lambda tx: work(_CountedTx(tx, self.asked)))
 
+    async def record(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        return await self.db.record(lambda tx: work(_CountedTx(tx, self.asked)))
+
     async def write(self, statement: Statement, /, **params: object) -> int:
         self.asked.append(statement.where)
         return await self.db.write(statement, **params)
@@ -179,6 +182,9 @@ class Counted:
     async def snapshot(self) -> AsyncIterator[Any]:
         async with self.db.snapshot() as moment:
             yield moment
+
+    def version(self) -> int:
+        return self.db.version()
 
     def access_version(self) -> int:
         return self.db.access_version()

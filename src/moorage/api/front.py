@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moorage import logs
 from moorage.api import dialects
 from moorage.api.dialects import Answer
+from moorage.api.forwarded import HEADERS as FORWARDED
 from moorage.api.forwarded import Proxies
-from moorage.api.http.at_once import AtOnce, Whole
+from moorage.api.http.at_once import Again, AtOnce, Whole
 from moorage.errors import Problem
 from moorage.storage import Disconnected
 
@@ -47,19 +50,28 @@ class Front:
     app: ASGIApp
     proxies: Proxies
     quick: AtOnce | None = None
+    # What an answer made at once may hang on; a pull notes the user agent.
+    minded: ClassVar[frozenset[bytes]] = frozenset(
+        {b"host", b"authorization", b"if-none-match", b"user-agent", _ID, *FORWARDED}
+    )
 
     def at_once(self, scope: Scope) -> Whole | None:
         """Answer what need wait for nothing, as the call would."""
-        if self.quick is None or self.proxies.trusted:
+        if self.quick is None:
             return None
-        given = _request_id(scope)
-        before = logs.request_id.set(given.decode())
+        given = _given_id(scope)
+        shown = given or _new_id()
+        # Should the call come after this, it does the same again.
+        self.proxies.apply(scope)
+        before = logs.request_id.set(shown.decode())
         try:
             whole = self.quick(scope)
         finally:
             logs.request_id.reset(before)
         if whole is not None:
-            whole.headers = [*whole.headers, (_ID, given)]
+            whole.own = _id_line(shown)
+            if given is None and whole.again is not None:
+                whole.anew = partial(_anew, whole.again)
         return whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +79,7 @@ class Front:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = _request_id(scope)
+        given = _given_id(scope) or _new_id()
         logs.request_id.set(given.decode())
         self.proxies.apply(scope)
         begun = False
@@ -109,9 +121,22 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     await refuse(scope, NoSuchPage())(scope, receive, send)
 
 
-def _request_id(scope: Scope) -> bytes:
+def _given_id(scope: Scope) -> bytes | None:
     for name, value in scope["headers"]:
         if name == _ID and _REQUEST_ID.fullmatch(value):
             return bytes(value)
+    return None
+
+
+def _new_id() -> bytes:
     # Not a secret: it is only ever shown and searched for.
     return b"%016x" % random.getrandbits(64)
+
+
+def _id_line(given: bytes) -> bytes:
+    return b"x-request-id: %b\r\n" % given
+
+
+def _anew(again: Again) -> bytes | None:
+    given = _new_id()
+    return _id_line(given) if again(given.decode()) else None

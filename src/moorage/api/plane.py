@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moorage.api.front import Misdirected, refuse
-from moorage.api.http.at_once import Quick, Whole
+from moorage.api.http.at_once import Again, Quick, Whole
 from moorage.errors import Problem
 
 Open = Callable[[str, int], Awaitable[ASGIApp]]
@@ -30,10 +31,16 @@ class Plane:
         if self.known is None:
             return None
         try:
-            found = self.known(_host(scope), scope["server"][1])
+            host, port = _host(scope), scope["server"][1]
         except Misdirected:
             return None
-        return None if found is None else found.at_once(scope)
+        found = self.known(host, port)
+        if found is None:
+            return None
+        whole = found.at_once(scope)
+        if whole is not None and whole.again is not None:
+            whole.again = partial(_again, partial(self.known, host, port), found, whole.again)
+        return whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request to its registry, or refuse it with 421."""
@@ -47,6 +54,11 @@ class Plane:
             await refuse(scope, problem)(scope, receive, send)
             return
         await registry(scope, receive, send)
+
+
+def _again(known: Callable[[], Quick | None], found: Quick, again: Again, request_id: str) -> bool:
+    """Say whether the same registry still answers for the host, and says the same."""
+    return known() is found and again(request_id)
 
 
 def _host(scope: Scope) -> str:

@@ -80,6 +80,10 @@ class Database(Reader, Protocol):
         """
         ...
 
+    async def record(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run *work* as `change` does, but in no turn: for rows of the record that nothing else hangs on."""
+        ...
+
     async def write(self, statement: Statement, /, **params: object) -> int:
         """Run one durable statement outside any turn, and tell how many rows it changed."""
         ...
@@ -90,6 +94,10 @@ class Database(Reader, Protocol):
 
     def access_version(self) -> int:
         """Give a number that differs whenever an access row changed, in any process."""
+        ...
+
+    def version(self) -> int:
+        """Give a number that stays the same only while no turn is taken, in any process."""
         ...
 
     def now(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import operator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakValueDictionary
@@ -117,6 +118,7 @@ class PostgresDatabase:
         self.now = postgres.now
         self._mode = POSTGRES if registry_id is None else POSTGRES_BOUND
         self._pool = postgres.pool
+        self._versions = itertools.count()
         self._listener = postgres.listener
         self._turns = turns
 
@@ -136,6 +138,11 @@ class PostgresDatabase:
     async def change(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run *work* in a turn of its own: all or nothing, durable when this returns."""
         given: T = await self._turns.change(work)
+        return given
+
+    async def record(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run *work* as `change` does, but in no turn."""
+        given: T = await self._turns.change(work, stamped=False)
         return given
 
     async def write(self, statement: Statement, /, **params: Any) -> int:
@@ -159,6 +166,10 @@ class PostgresDatabase:
             yield Snapshot(connection, self)
         finally:
             connection.terminate()
+
+    def version(self) -> int:
+        """Give another number each time: what others commit is not told here before it is done."""
+        return next(self._versions)
 
     def access_version(self) -> int:
         """Give a number that differs whenever an access row changed, in any process."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 READ_BUSY_MS = 100
+_VERSIONS = "SELECT clock, access_version FROM registry WHERE registry_id = ?"
 
 
 def clock() -> int:
@@ -51,8 +52,7 @@ class SqliteDatabase:
         self._reader = reader
         self._writer = Writer(path, registry_id, now)
         self._inode = os.stat(path).st_ino  # noqa: PTH116 - twice as fast as Path's, and asked each second.
-        self._seen = -1
-        self._access = -1
+        self._seen = self._clock = self._access = -1
         # The last connection to close checkpoints, even one that only reads: never without the lock.
         self._end = weakref.finalize(self, files.close, path, reader)
 
@@ -113,6 +113,11 @@ class SqliteDatabase:
         given: T = await self._writer.change(work)
         return given
 
+    async def record(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run *work* as `change` does, but in no turn."""
+        given: T = await self._writer.change(work, stamped=False)
+        return given
+
     async def write(self, statement: Statement, /, **params: object) -> int:
         """Run one durable statement outside any turn, and tell how many rows it changed."""
 
@@ -134,18 +139,27 @@ class SqliteDatabase:
         finally:
             await asyncio.shield(asyncio.to_thread(moment.close, self.path))
 
+    def version(self) -> int:
+        """Give a number that stays the same only while no turn is taken, in any process."""
+        self._look()
+        return self._clock
+
     def access_version(self) -> int:
         """Give a number that differs whenever an access row changed, in any process."""
-        moved: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
-        if self.registry_id is None:
-            return moved
-        if moved != self._seen:
-            row = self._reader.execute(
-                "SELECT access_version FROM registry WHERE registry_id = ?", (self.registry_id,)
-            ).fetchone()
-            self._access = -1 if row is None else row[0]
-            self._seen = moved
+        self._look()
         return self._access
+
+    def _look(self) -> None:
+        """See whether anything was committed, and if so whether a turn was taken for it."""
+        moved: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
+        if moved == self._seen:
+            return
+        if self.registry_id is None:
+            self._clock = self._access = moved
+        else:
+            row = self._reader.execute(_VERSIONS, (self.registry_id,)).fetchone()
+            self._clock, self._access = (-1, -1) if row is None else row
+        self._seen = moved
 
     async def mark_deleted(self) -> None:
         """Mark the file deleted: from now on every write to it, in any process, raises Vanished.

@@ -38,6 +38,7 @@ _TURN = (
     "UPDATE registry SET clock = CASE WHEN clock >= $2::bigint THEN clock + $3::bigint"
     " ELSE $2::bigint + $3::bigint - 1 END WHERE registry_id = $1::bigint RETURNING clock"
 )
+_CLOCK = "SELECT clock FROM registry WHERE registry_id = $1::bigint"
 _TOUCH = "UPDATE registry SET access_version = access_version + 1 WHERE registry_id = $1::bigint"
 
 
@@ -192,9 +193,9 @@ class Turns:
         settings = "" if pool.address.prepared else _SETTINGS
         self._begin = _BEGIN.format(settings=settings, key=_SPACE + (registry or 0))
 
-    async def change(self, work: Callable[[PostgresTx], Awaitable[Any]]) -> Any:
+    async def change(self, work: Callable[[PostgresTx], Awaitable[Any]], *, stamped: bool = True) -> Any:
         """Run *work* in a turn, and wait until it is durable."""
-        change = Change(work, stamped=self._registry is not None)
+        change = Change(work, stamped=stamped and self._registry is not None)
         self._waiting.append(change)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
@@ -276,10 +277,11 @@ class Turns:
     async def _stamps(self, connection: Connection, count: int) -> int:
         """Take *count* stamps at once, and give the first."""
         now = self._clock()
-        if self._registry is None or not count:
+        if self._registry is None:
             self._last = max(self._last + 1, now)
             return self._last
-        last = await connection.fetchval(_TURN, self._registry, now, count)
+        taken = connection.fetchval(_TURN, self._registry, now, count) if count else None
+        last = await (taken or connection.fetchval(_CLOCK, self._registry))
         if last is None:
             raise Vanished("the registry has no row: write() it before the first change")
         return int(last) - count + 1

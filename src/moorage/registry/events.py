@@ -152,7 +152,7 @@ class Gathered:
         for row in taken.values():
             row.more = 0
         try:
-            await self.db.change(lambda tx: tx.many(_COUNT, rows))
+            await self.db.record(lambda tx: tx.many(_COUNT, rows))
         except Vanished:
             return 0
         except (Unavailable, asyncio.CancelledError):

@@ -123,6 +123,7 @@ class RedisLeases:
     counter: Counter
     keys: tuple[str, ...]
     poll: float = POLL
+    local: bool = False
     held: set[Lease] = field(default_factory=set)
     given_back: list[Lease] = field(default_factory=list)
     asked: _Ask | None = None

@@ -51,7 +51,7 @@ class Pulls:
                     await tx.run(_FIRST, manifest=manifest, more=more, last=last)
 
         try:
-            await self.db.change(work)
+            await self.db.record(work)
         except (Unavailable, asyncio.CancelledError):
             for manifest, (more, last) in taken.items():
                 since = self._seen.get(manifest, (0, last))

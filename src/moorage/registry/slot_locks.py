@@ -43,6 +43,7 @@ class SlotFile:
     file: int
     marks: mmap.mmap
     poll: float = POLL
+    local: bool = True
     _seat: int | None = None
     # The byte of each slot that is out, and of its anonymous place if it has one.
     _held: dict[int, int | None] = field(default_factory=dict)
@@ -208,6 +209,7 @@ class OnThisMachine:
     path: Path
     processes: int
     poll: float = POLL
+    local: bool = True
     _opened: Leases | None = None
 
     def ask(self, most: int, wants: Sequence[bool], waited: float, answer: Callable[[Granted], None]) -> None:

@@ -34,9 +34,11 @@ class Leases(Protocol):
     """Where the slots of one registry are counted. ``tests/contracts/test_leases.py`` holds each to this.
 
     ``poll`` is how soon one who waits should ask again, in seconds; 0 if no other process gives slots back.
+    ``local`` ones answer before ``ask`` returns.
     """
 
     poll: float
+    local: bool
 
     def ask(self, most: int, wants: Sequence[bool], waited: float, answer: Callable[[Granted], None]) -> None:
         """Take a slot of *most* for each want (True: anonymous), in order; *answer* is called once, now or later.
@@ -63,6 +65,7 @@ class Share:
 
     processes: int = 1
     poll: float = 0.0
+    local: bool = True
     busy: int = 0
     anonymous: int = 0
 
@@ -138,6 +141,22 @@ class Slots:
             yield slot
         finally:
             slot.give_back()
+
+    def spare(self, *, anonymous: bool) -> bool:
+        """Say whether a slot is free for what is done before anything else happens here, and so holds none.
+
+        Where that cannot be told at once, or somebody waits, it is not.
+        """
+        if not self.most:
+            return True
+        if self.queued or not self.leases.local:
+            return False
+        granted: list[Lease | None] = []
+        self.leases.ask(self.most, [anonymous], 0.0, granted.extend)
+        lease = granted[0]
+        if lease is not None:
+            self.leases.give_back(lease)
+        return lease is not None
 
     def resize(self, most: int) -> None:
         """Follow a change of plan; who is at work stays so, and who waits may profit at once."""

@@ -43,6 +43,20 @@ class QueryTooLong(OCIError):
     status, summary = 414, "the query is too long"
 
 
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """What is counted each time that somebody pulls a manifest."""
+
+    registry: Registry
+    manifest: int
+    seen: Seen
+
+    def count(self, request_id: str) -> None:
+        """Count one."""
+        self.registry.pulls.count(self.manifest)
+        self.registry.gathered.note(self.seen, request_id)
+
+
 @dataclass(slots=True)
 class Ask:
     """A request, who makes it, and of which registry."""
@@ -54,6 +68,8 @@ class Ask:
     scope: Scope
     receive: Receive
     send: Send
+    pulled: Pull | None = None
+    """The pull that the answer was, if it was one of a manifest."""
     _query: list[tuple[str, str]] | None = field(default=None)
 
     @property
@@ -131,8 +147,11 @@ class Ask:
 
     def note(self, kind: str, *, target: str, asked: str, rule: str = "") -> None:
         """Note a pull or (by a *rule*) a denial, as one event with others that are alike."""
+        self.registry.gathered.note(self._seen(kind, rule, target=target, asked=asked), logs.request_id.get())
+
+    def _seen(self, kind: str, rule: str, *, target: str, asked: str) -> Seen:
         client, name = self.scope.get("client"), self.place.name
-        seen = Seen(
+        return Seen(
             kind,
             rule,
             self.who.caller.name or "anonymous",
@@ -142,7 +161,12 @@ class Ask:
             target,
             asked,
         )
-        self.registry.gathered.note(seen, logs.request_id.get())
+
+    def count_pull(self, manifest: int, target: str) -> None:
+        """Count a pull of a manifest, and keep how, for when the same is asked again."""
+        seen = self._seen("manifest.pull", "", target=target, asked=self.place.rest)
+        self.pulled = Pull(self.registry, manifest, seen)
+        self.pulled.count(logs.request_id.get())
 
     async def may(self, name: RepositoryName, *actions: OciAction) -> bool:
         """Say whether the caller may do this to another repository, too.

@@ -1,7 +1,8 @@
 """Pulls of manifests that need wait for nothing, answered in place.
 
 What it takes is known from an earlier request: that this Authorization may pull from this repository, which holds
-until an access row changes or the token ends. The manifest itself is read anew each time.
+until an access row changes or the token ends. The manifest itself is read anew, unless the same request comes again
+to the letter and no row at all has changed meanwhile.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from starlette.types import Scope
 
 from moorage.api.distribution import paths, pulls
-from moorage.api.distribution.asks import Ask
+from moorage.api.distribution.asks import Ask, Pull
 from moorage.api.distribution.paths import Place
 from moorage.api.http.at_once import Whole, drive
 from moorage.errors import Problem
@@ -31,6 +32,8 @@ class AtOnce:
 
     registry: Registry
     _version: int | None = None
+    # The version of all rows that the access rows were last asked at.
+    _checked: int | None = None
     _known: dict[tuple[bytes | None, str], Identified] = field(default_factory=dict)
 
     def allow(self, who: Identified, authorization: bytes | None, place: Place) -> None:
@@ -42,7 +45,7 @@ class AtOnce:
             return
         if version != self._version:
             self._known.clear()
-            self._version = version
+            self._version, self._checked = version, None
         elif len(self._known) >= MOST:
             del self._known[next(iter(self._known))]
         self._known[authorization, place.name.text] = who
@@ -51,21 +54,56 @@ class AtOnce:
         """Answer a pull of a manifest, or give None where anything but the manifest has to be found out."""
         registry = self.registry
         path: str = scope["path"]
-        if scope["method"] not in PULLS or "/manifests/" not in path:
-            return None
-        if not registry.db.inline or registry.slots.most:
+        if scope["method"] not in PULLS or "/manifests/" not in path or not registry.db.inline:
             return None
         try:
             place = paths.read(path)
             if place is None or place.name is None or place.kind != "manifests":
                 return None
+            # As of before anything is read: what changes from here on is seen as a change.
+            version = registry.db.version()
             headers = dict(scope["headers"])
-            who = self._known.get((headers.get(b"authorization"), place.name.text))
-            if who is None or registry.db.access_version() != self._version or registry.db.now() >= who.until:
+            who = self._who(headers.get(b"authorization"), place.name.text, version)
+            if who is None:
                 return None
             whole = Whole()
-            drive(pulls.pull_manifest(Ask(registry, place, who, headers, scope, _nothing, whole.send)))
+            ask = Ask(registry, place, who, headers, scope, _nothing, whole.send)
+            drive(pulls.pull_manifest(ask))
         except Problem:
             # It is told in the usual way, which finds it out again.
             return None
+        whole.again = Again(registry, who, version, ask.pulled).holds
         return whole
+
+    def _who(self, authorization: bytes | None, name: str, version: int) -> Identified | None:
+        """Give who may pull from *name* for sure and at once."""
+        db = self.registry.db
+        if version != self._checked:
+            if db.access_version() != self._version:
+                return None
+            self._checked = version
+        who = self._known.get((authorization, name))
+        if who is None or db.now() >= who.until:
+            return None
+        return who if self.registry.slots.spare(anonymous=who.caller.is_anonymous) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What an answer to a pull of a manifest hangs on: rights and content alike are rows, and none has changed."""
+
+    registry: Registry
+    who: Identified
+    version: int
+    pull: Pull | None
+
+    def holds(self, request_id: str) -> bool:
+        """Say whether it is right for the same request again, and count the pull if so."""
+        registry = self.registry
+        if registry.db.version() != self.version or registry.db.now() >= self.who.until:
+            return False
+        if not registry.slots.spare(anonymous=self.who.caller.is_anonymous):
+            return False
+        if self.pull is not None:
+            self.pull.count(request_id)
+        return True

@@ -38,8 +38,7 @@ async def pull_manifest(ask: Ask) -> None:
         body=found.body,
     )
     if ask.scope["method"] == "GET":
-        ask.registry.pulls.count(found.id)
-        ask.note("manifest.pull", target=f"{ask.place.name}@{digest.decode()}", asked=ask.place.rest)
+        ask.count_pull(found.id, f"{ask.place.name}@{found.digest}")
 
 
 async def pull_blob(ask: Ask) -> None:

@@ -10,20 +10,27 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from starlette.types import Message, Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 Header = tuple[bytes, bytes]
 
 
 class Whole:
-    """An answer that is gathered as an application sends it."""
+    """An answer that is gathered as an application sends it.
 
-    __slots__ = ("body", "headers", "status")
+    ``own`` are lines of its head that no other answer has. ``again`` is set where the same request may be answered
+    so once more: given that request's id it says whether that is still right, and counts it if so. ``anew`` does
+    the same for who sends the answer, and gives the lines that it has for itself, or None.
+    """
+
+    __slots__ = ("again", "anew", "body", "headers", "own", "status")
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: Sequence[Header] = ()
         self.body = b""
+        self.own = b""
+        self.again: Again | None = None
+        self.anew: Anew | None = None
 
     async def send(self, message: Message) -> None:
         """Take a part of the answer, as ASGI's send does."""
@@ -35,6 +42,8 @@ class Whole:
 
 
 AtOnce = Callable[[Scope], Whole | None]
+Again = Callable[[str], bool]
+Anew = Callable[[], bytes | None]
 
 
 class Quick(Protocol):
@@ -45,13 +54,19 @@ class Quick(Protocol):
         ...
 
 
-def rendered(whole: Whole, defaults: Iterable[Header]) -> bytes:
-    """Write an answer that has its length among its headers; raise RuntimeError for a header of two lines."""
-    lines = [b"%b: %b\r\n" % header for header in (*defaults, *whole.headers)]
-    head = b"".join(lines)
-    if head.count(b"\r") != len(lines) or head.count(b"\n") != len(lines) or b"\0" in head:
+class Minding(Quick, Protocol):
+    """Says by which headers it answers at once: it is shown no others."""
+
+    minded: frozenset[bytes]
+
+
+def lines(headers: Iterable[Header]) -> bytes:
+    """Write headers, a line each; raise RuntimeError for one of two lines."""
+    each = [b"%b: %b\r\n" % header for header in headers]
+    head = b"".join(each)
+    if head.count(b"\r") != len(each) or head.count(b"\n") != len(each) or b"\0" in head:
         raise RuntimeError("a header's value holds a line's end")
-    return b"%b%b\r\n%b" % (STATUS_LINE[whole.status], head, whole.body)
+    return head
 
 
 def drive(work: Coroutine[Any, Any, None]) -> None:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 from typing_extensions import override
 
-from moorage.api.http.at_once import rendered
 from moorage.api.http.bodies import RECEIVE
 from moorage.api.http.cycle import Cycle
 from moorage.api.http.deadline import Deadline, Phase
 from moorage.api.http.heads import TOO_LONG, Fault, Heads, refusal
 from moorage.api.http.problems import RequestMalformed, RequestTimeout
+from moorage.api.http.recalling import Asked, Piece
 from moorage.api.http.receiving import Buffers, Receiving, ReceivingChunks
 from moorage.api.http.responses import PACE, SENDFILE
 from moorage.storage.store import Disconnected
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.server import ServerState
 
-    from moorage.api.http.at_once import AtOnce
+    from moorage.api.http.at_once import Minding
     from moorage.api.http.bodies import Consume
     from moorage.api.http.limits import Limits
+    from moorage.api.http.recalling import Recollection
 
 # What of a body waits in memory for an application that is slow to ask.
 HIGH_WATER = 64 * 1024
@@ -57,10 +58,14 @@ class Protocol(Heads):
         *,
         limits: Limits,
         buffers: Buffers,
+        recollection: Recollection,
         pool: Executor | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop, limits)
         self.buffers = buffers
+        self.recollection = recollection
+        # Whose requests these are, to whom: what the same bytes mean depends on that.
+        self.whence = ("", 0)
         self.pool = pool
         # The request that is being answered; the one being read is uvicorn's `cycle`.
         self.running: Cycle | None = None
@@ -76,7 +81,7 @@ class Protocol(Heads):
         # A body in chunks that came with its head, before the parser has seen any of it.
         self.raw: bytes | None = None
         self.piece = b""
-        self.at_once: AtOnce | None = getattr(config.loaded_app, "at_once", None)
+        self.at_once: Minding | None = config.loaded_app if hasattr(config.loaded_app, "at_once") else None
         # Whether the piece being read may have a request that is answered at once.
         self.begun_here = False
         # What is left of the body being read; None when it does not say.
@@ -88,6 +93,7 @@ class Protocol(Heads):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin: the first head must come soon."""
         super().connection_made(transport)
+        self.whence = (self.client[0] if self.client else "", (self.server and self.server[1]) or 0)
         self.deadline.set(Phase.HEAD, self.limits.head_seconds)
 
     @override
@@ -154,9 +160,11 @@ class Protocol(Heads):
         """Take what came."""
         if self.deaf:
             return
+        begins = not self.in_head and not self._reads_body()
+        if begins and self._recall_piece(data):
+            return
         self.fed = len(data)
         moved = self.moved
-        begins = not self.in_head and not self._reads_body()
         self.piece = data if begins else b""
         self.begun_here = begins
         self._feed(data)
@@ -223,9 +231,13 @@ class Protocol(Heads):
         if self.parser.should_upgrade():
             return
         self.in_head = False
-        self.describe(version, method)
         self.body_left = None if self.codings else self.length or 0
-        if self.body_left == 0 and self.at_once is not None and self._answer_at_once(version):
+        quickly = self.body_left == 0 and self._may_answer_at_once(version)
+        asked = self._asked(method) if quickly else None
+        if asked is not None and self._recall(asked):
+            return
+        self.describe(version, method)
+        if asked is not None and self._answer_at_once(asked):
             return
         cycle, waits = Cycle.of(self, version), self._busy()
         self._allow(cycle, alone=not waits)
@@ -240,24 +252,61 @@ class Protocol(Heads):
             self.raw = self.piece[self.piece.index(_END_OF_HEAD) + len(_END_OF_HEAD) :]
             raise ValueError
 
-    def _answer_at_once(self, version: str) -> bool:
-        """Answer a request in place if nothing has to be waited for; one a piece, so that others have their turn."""
-        if (
-            not self.begun_here
-            or version != "1.1"
-            or not self.parser.should_keep_alive()
-            or self._busy()
-            or self.flow.write_paused
-            or self.transport.is_closing()
-        ):
-            return False
-        self.begun_here = False
-        whole = cast("AtOnce", self.at_once)(cast("Any", self.scope))
+    def _may_answer_at_once(self, version: str) -> bool:
+        """Say whether the head just read may be answered in place: one a piece, so that others have their turn."""
+        begun, self.begun_here = self.begun_here, False
+        return (
+            begun
+            and self.at_once is not None
+            and version == "1.1"
+            and self.parser.should_keep_alive()
+            and self._is_free()
+        )
+
+    def _is_free(self) -> bool:
+        return not (self._busy() or self.flow.write_paused or self.transport.is_closing())
+
+    def _asked(self, method: bytes) -> Asked:
+        """Give all that an answer made in place can hang on."""
+        minded = cast("Minding", self.at_once).minded
+        headers = [header for header in self.headers if header[0] in minded]
+        return Asked(method, self.url, tuple(headers), *self.whence)
+
+    def _answer_at_once(self, asked: Asked) -> bool:
+        """Answer a request in place if nothing has to be waited for."""
+        # Headers that are not minded cannot change the answer, since it is made without them.
+        scope = {**cast("dict[str, Any]", self.scope), "headers": list(asked.headers)}
+        whole = cast("Minding", self.at_once).at_once(scope)
         if whole is None:
             return False
-        self.transport.write(rendered(whole, self.server_state.default_headers))
-        self.server_state.total_requests += 1
+        self._write_whole(self.recollection.first(asked, whole, self.server_state.default_headers))
         return True
+
+    def _recall(self, asked: Asked) -> bool:
+        """Answer a request that was answered before, if the answer is still right."""
+        whole = self.recollection.again(asked, self.server_state.default_headers)
+        if whole is None:
+            return False
+        self._write_whole(whole)
+        piece = self.piece
+        if piece.find(_END_OF_HEAD) == len(piece) - len(_END_OF_HEAD):
+            self.recollection.alias(Piece(piece, *self.whence), asked)
+        return True
+
+    def _recall_piece(self, data: bytes) -> bool:
+        """Answer what came again to the letter, without reading it."""
+        if not self._is_free():
+            return False
+        whole = self.recollection.again(Piece(data, *self.whence), self.server_state.default_headers)
+        if whole is None:
+            return False
+        self._write_whole(whole)
+        self.deadline.set(Phase.IDLE, self.limits.idle_seconds)
+        return True
+
+    def _write_whole(self, whole: bytes) -> None:
+        self.transport.write(whole)
+        self.server_state.total_requests += 1
 
     def _allow(self, cycle: Cycle, *, alone: bool) -> None:
         """Offer what needs the socket itself."""

@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from moorage.api.http import internals
 from moorage.api.http.limits import Limits
+from moorage.api.http.recalling import Recollection
 from moorage.api.http.receiving import Buffers
 
 # How long cancelled requests may take to let go of what they hold.
@@ -134,7 +135,7 @@ def protocol(limits: Limits, pool: Executor | None = None) -> Any:
     from moorage.api.http.protocol import Protocol  # noqa: PLC0415  # fails where it does not fit
 
     buffers = Buffers(limits.piece_bytes, limits.pieces)
-    return partial(Protocol, limits=limits, buffers=buffers, pool=pool)
+    return partial(Protocol, limits=limits, buffers=buffers, recollection=Recollection(), pool=pool)
 
 
 async def serve(
