@@ -51,7 +51,7 @@ async def test_an_upload_that_never_ends_is_cut_at_the_grace(start_site: Start):
     assert await client.closed() == b""
     await client.close()
     assert site.connections == []
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_a_process_told_to_end_answers_what_it_has_and_exits_cleanly(
@@ -75,7 +75,7 @@ def test_a_process_told_to_end_answers_what_it_has_and_exits_cleanly(
         answer = client.recv(4096)
 
         assert answer.startswith(b"HTTP/1.1 200 OK")
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 PROGRAM = """

@@ -40,8 +40,9 @@ async def test_too_many_pipelined_requests_are_refused_after_the_ones_before(
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: h\r\nX-A"])
-async def test_a_stalled_head_is_answered_408(quick: Site, sent: bytes):
-    client = await quick.connect()
+async def test_a_stalled_head_is_answered_408(start_site: Start, sent: bytes):
+    site = await start_site(replace(Limits(), head_seconds=0.3))
+    client = await site.connect()
     await client.send(sent)
 
     status, _, _ = await client.answer()
@@ -51,10 +52,11 @@ async def test_a_stalled_head_is_answered_408(quick: Site, sent: bytes):
     await client.close()
 
 
-async def test_a_dripped_head_is_answered_408(quick: Site):
-    client = await quick.connect()
+async def test_a_dripped_head_is_answered_408(site: Site):
+    client = await site.connect()
     await client.send(GET)
     await client.answer()
+    site.connections[0].limits = replace(Limits(), head_seconds=0.3)
 
     async def drip() -> None:
         for letter in b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * 1000:
@@ -71,8 +73,9 @@ async def test_a_dripped_head_is_answered_408(quick: Site):
     await client.close()
 
 
-async def test_a_connection_without_requests_is_closed(quick: Site):
-    client = await quick.connect()
+async def test_a_connection_without_requests_is_closed(start_site: Start):
+    site = await start_site(replace(Limits(), idle_seconds=0.4))
+    client = await site.connect()
     await client.send(GET)
     await client.answer()
 

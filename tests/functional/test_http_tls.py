@@ -17,8 +17,8 @@ from moorage.api.http.responses import PACE
 from tests.functional.http_world import (
     BIG,
     GET,
+    IMPATIENT,
     MIB,
-    QUICK,
     Start,
     push,
 )
@@ -43,7 +43,7 @@ async def test_under_tls_a_stalled_download_is_cut(
     start_site: Start, tls: tuple[ssl.SSLContext, ssl.SSLContext]
 ):
     ours, theirs = tls
-    site = await start_site(QUICK, tls=ours)
+    site = await start_site(IMPATIENT, tls=ours)
     os.truncate(site.app.file, 256 * MIB)
     client = await site.connect(theirs)
     client.stop_reading()

@@ -1,12 +1,13 @@
 """The slots of a plan: counted exactly, given fairly, never lost."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
 
 from moorage.oci.errors import TooManyRequests
-from moorage.registry.slots import Slots
+from moorage.registry.slots import Granted, Share, Slots
 
 
 @pytest.mark.parametrize("most", [15, 45, 90])
@@ -21,6 +22,26 @@ async def test_a_plan_has_its_requests_at_once_and_no_more(most: int):
 
     assert str(most) in str(refused.value)
     assert refused.value.retry_after == 1
+    assert slots.busy == 0
+
+
+class Late(Share):
+    """Leases of one who counts and answers late."""
+
+    poll = 0.001
+
+    def ask(self, most: int, wants: Sequence[bool], waited: float, answer: Callable[[Granted], None]) -> None:
+        """Answer a good while after patience has ended."""
+        asyncio.get_running_loop().call_later(0.1, super().ask, most, wants, waited, answer)
+
+
+async def test_nobody_is_refused_before_who_counts_has_answered():
+    slots = Slots(1, patience=0.01, leases=Late())
+
+    async with slots.one("user:1", anonymous=False):
+        with pytest.raises(TooManyRequests):
+            await slots.one("user:2", anonymous=False).__aenter__()
+
     assert slots.busy == 0
 
 

@@ -108,6 +108,9 @@ class Slot:
 
 Turn = asyncio.Future[Lease | None]
 
+LATEST = 1.0
+"""How long, past a caller's patience, an answer of who counts the slots may take to come, in seconds."""
+
 
 @dataclass(slots=True)
 class _Line:
@@ -129,6 +132,8 @@ class Slots:
     queued: int = 0
     _waiting: OrderedDict[str, _Line] = field(default_factory=OrderedDict)
     _asking: bool = False
+    _asked: int = 0
+    _answered: int = 0
     _again: bool = False
     _known_to_wait: bool = False
     _poll: asyncio.TimerHandle | None = None
@@ -192,20 +197,29 @@ class Slots:
             line = self._waiting[caller] = _Line(loop.time())
         line.turns.append((turn, anonymous))
         self.queued += 1
+        first = self._asked + 1
         self._serve()
-        if turn.done():
-            return turn.result()
         try:
-            # Who asks another process has to wait for its answer, however little patience is set.
-            async with asyncio.timeout(max(self.patience, 4 * self.leases.poll)):
-                return await turn
-        except BaseException as ended:
-            if not self._forget(caller, turn) and not turn.cancelled():
+            await self._wait(turn, first)
+        except BaseException:
+            if not self._forget(caller, turn):
                 # The turn came in the same moment: another has use for it.
                 Slot(self, turn.result()).give_back()
-            if isinstance(ended, TimeoutError):
-                raise self._refusal() from None
             raise
+        if not turn.done():
+            self._forget(caller, turn)
+            raise self._refusal()
+        return turn.result()
+
+    async def _wait(self, turn: Turn, first: int) -> None:
+        """Wait until it is this one's turn, or patience ends, but for the answer to the *first* ask at least."""
+        if turn.done():
+            return
+        await asyncio.wait([turn], timeout=max(self.patience, 4 * self.leases.poll))
+        # That nothing is free is not said before whoever counts has said so, however little patience is set.
+        end = turn.get_loop().time() + LATEST
+        while not turn.done() and self._answered < first and turn.get_loop().time() < end:
+            await asyncio.wait([turn], timeout=self.leases.poll)
 
     def _serve(self) -> None:
         """Ask for a slot for each who waits, one request of each caller in turn."""
@@ -213,6 +227,8 @@ class Slots:
             self._again = True
             return
         self._asking, self._again = True, False
+        self._asked += 1
+        asked = self._asked
         chosen = list(islice(self._in_turn(), self.most))
         waited = 0.0
         if chosen:
@@ -223,7 +239,7 @@ class Slots:
             for (caller, turn, _), lease in zip(chosen, granted, strict=True):
                 if lease is not None:
                     self._start(caller, turn, lease)
-            self._asking = False
+            self._asking, self._answered = False, asked
             self._look_again()
 
         self.leases.ask(self.most, wants, waited, answer)
