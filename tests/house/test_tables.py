@@ -27,6 +27,17 @@ def test_a_registrys_table_has_the_registry_first(table: Table):
     assert not first.nullable
 
 
+@pytest.mark.parametrize("table", REGISTRY)
+def test_a_registrys_keys_have_the_registry_first(table: Table):
+    """The second wall beside the binder: a row cannot even be made to name another registry's."""
+    keys = [key.columns for key in (table.primary_key, *table.foreign_key_constraints)]
+
+    assert {columns.keys()[0] for columns in (*keys, *(index.columns for index in table.indexes))} == {
+        "registry_id"
+    }
+    assert all(key.elements[0].column.name == "registry_id" for key in table.foreign_key_constraints)
+
+
 @pytest.mark.parametrize("table", CELL)
 def test_a_cells_table_belongs_to_no_registry(table: Table):
     """The directory is above registries: a registry bound to it could read another's entry."""

@@ -6,8 +6,10 @@ run on both engines. A revision says in ``PHASE`` how it goes with the code of t
 - ``pre`` (expand): that code goes on working, so it runs as soon as a database is opened;
 - ``post`` (contract): it would not, so it runs only when the operator says that none is left.
 
-So code of release N+1 serves schema N and N+1, and refuses a newer one. Each revision is one
-transaction together with its number: a process killed in the middle has changed nothing.
+So code of release N+1 serves schema N and N+1, and refuses a newer one. A revision is one
+transaction together with its number, so a process killed in the middle has changed nothing; or,
+where that would hold up a PostgreSQL that is being used, steps that the next process goes on with
+(``migrations.online``).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import secrets
 import sqlite3
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent / "migrations"
 _LOCK = 0x4D6F6F72_00000000
 """PostgreSQL's advisory lock under which one process at a time migrates: "Moor", and no registry."""
+_PAUSE = 0.2
+"""Seconds before a process asks again whether another has ended migrating."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def upgrade_postgres(
     url: str, families: tuple[Family, ...] = (REGISTRY, CELL), *, contract: bool = False
 ) -> None:
     """Run a cell's missing revisions, one process at a time."""
-    from sqlalchemy import create_engine, text  # noqa: PLC0415 - only migrations need an engine.
+    from sqlalchemy import create_engine  # noqa: PLC0415 - only migrations need an engine.
     from sqlalchemy.pool import NullPool  # noqa: PLC0415 - as above.
 
     address = url.partition("?")[0].replace("postgres://", "postgresql://", 1)
@@ -129,19 +134,24 @@ def upgrade_postgres(
         poolclass=NullPool,
     )
     with engine.connect() as guard:
-        guard.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        # Asked again and again, not waited for: an index that is built beside writers waits for every statement that
+        # began before it, and would wait for ever for one that waits for the lock.
+        while not guard.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LOCK})").scalar():
+            guard.rollback()
+            time.sleep(_PAUSE)
         try:
             for family in families:
                 with engine.connect() as connection:
                     _upgrade(family, connection, contract=contract)
         finally:
-            guard.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+            guard.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK})")
 
 
 def _psycopg(address: str) -> Any:
     import psycopg  # noqa: PLC0415 - Alembic's driver; the server itself speaks through asyncpg.
 
-    return psycopg.connect(address)
+    # A statement that was prepared would leave its snapshot open between statements, and hold up an index.
+    return psycopg.connect(address, prepare_threshold=None)
 
 
 def _driver_options(url: str) -> str:

@@ -1,8 +1,9 @@
 """Every table of a registry, drawn once; the same on SQLite and PostgreSQL.
 
-``registry_id`` stands first in every table. On SQLite a file holds one registry and the column is the same in
-every row; on PostgreSQL thousands of registries share the tables and every index begins with it. No caller ever
-names it: the bound database adds it to each statement (``db.statements``).
+``registry_id`` stands first in every table. On PostgreSQL thousands of registries share the tables, and every primary
+key, foreign key and index begins with it: a row can only name rows of its own registry. On SQLite a file holds one
+registry and the column is the same in every row; there ``id`` alone is the key, since only so are ids never given
+twice. No caller ever names it: the bound database adds it to each statement (``db.statements``).
 
 Each table says what it is to a restore (``info["kind"]``): *content* can be brought back to a moment, *access* and
 *record* never go back.
@@ -11,13 +12,11 @@ All integers are 64 bits, all times are microseconds since 1970 UTC, all digests
 (1 = sha256, 2 = sha512) and then the raw hash. Names compare as ASCII on both engines. Ids are never reused.
 """
 
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -44,12 +43,17 @@ NUMBER: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _id() -> Column[int]:
-    return Column("id", NUMBER, Identity(always=False), primary_key=True)
+    return Column("id", NUMBER, Identity(always=False))
 
 
-def _big(name: str, *more: ForeignKey, null: bool = False, default: int | None = None) -> Column[int]:
+def _big(name: str, *, null: bool = False, default: int | None = None) -> Column[int]:
     shown = None if default is None else text(str(default))
-    return Column(name, BIG, *more, nullable=null, server_default=shown)
+    return Column(name, BIG, nullable=null, server_default=shown)
+
+
+def _to(table: str, name: str, *, null: bool = False) -> Column[int]:
+    """Declare a column that names a row of *table*, of the same registry."""
+    return Column(name, BIG, nullable=null, info={"to": table})
 
 
 def _flag(name: str) -> Column[int]:
@@ -65,11 +69,27 @@ def _bytes(name: str, *, null: bool = False) -> Column[bytes]:
 
 
 def _table(name: str, kind: str, *parts: SchemaItem) -> Table:
-    """Declare a table: numbered rows when it has an ``id``, else rows kept in their primary key."""
-    numbered = any(isinstance(part, Column) and part.name == "id" and part.primary_key for part in parts)
-    options: dict[str, Any] = {"sqlite_autoincrement": True} if numbered else {"sqlite_with_rowid": False}
-    made: Table = Table(name, metadata, _big("registry_id"), *parts, info={"kind": kind}, **options)
+    """Declare a table: numbered rows when its ``id`` is given by the engine, else rows kept in their primary key."""
+    columns = [part for part in parts if isinstance(part, Column)]
+    numbered = any(column.identity for column in columns)
+    made: Table = Table(
+        name,
+        metadata,
+        _big("registry_id"),
+        *parts,
+        *([_key("id")] if numbered else []),
+        *(_foreign_key((column.name,), column.info["to"], "id") for column in columns if "to" in column.info),
+        info={"kind": kind, "numbered": numbered},
+        sqlite_with_rowid=numbered,
+    )
     return made
+
+
+def _foreign_key(columns: tuple[str, ...], table: str, *there: str) -> ForeignKeyConstraint:
+    """Hold what *columns* name to a row of the same registry."""
+    return ForeignKeyConstraint(
+        ["registry_id", *columns], [f"{table}.{column}" for column in ("registry_id", *there)]
+    )
 
 
 def _index(name: str, table: Table, *columns: str, unique: bool = False, where: str | None = None) -> None:
@@ -116,13 +136,13 @@ _index("project_name", project, "name", unique=True, where="deleted_at IS NULL")
 
 project_metadata = _table(
     "project_metadata", "content",
-    _big("project_id", ForeignKey("project.id")), _ascii("name"), _ascii("value"),
+    _to("project", "project_id"), _ascii("name"), _ascii("value"),
     _key("project_id", "name"),
 )
 
 repository = _table(
     "repository", "content",
-    _id(), _big("project_id", ForeignKey("project.id")), _ascii("name"), _ascii("description", default=""),
+    _id(), _to("project", "project_id"), _ascii("name"), _ascii("description", default=""),
     _ascii("state", default="live"), _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
 )
 _index("repository_name", repository, "name", unique=True, where="deleted_at IS NULL")
@@ -144,7 +164,7 @@ _index("blob_key", blob, "key", unique=True)
 # How many repositories of a project have a blob, and in how many it is live: what quota counts once a project.
 project_blob = _table(
     "project_blob", "content",
-    _big("blob_id", ForeignKey("blob.id")), _big("project_id", ForeignKey("project.id")),
+    _to("blob", "blob_id"), _to("project", "project_id"),
     _big("links"), _big("live_links"),
     _key("blob_id", "project_id"),
     CheckConstraint("0 <= live_links AND live_links <= links", name="project_blob_links"),
@@ -155,7 +175,7 @@ _index("project_blob_project", project_blob, "project_id")
 # review_at; trash: only trashed manifests name it; grace: none does, and it goes at review_at.
 repository_blob = _table(
     "repository_blob", "content",
-    _big("repository_id", ForeignKey("repository.id")), _big("blob_id", ForeignKey("blob.id")),
+    _to("repository", "repository_id"), _to("blob", "blob_id"),
     _big("refs", default=0), _flag("held"), _big("review_at", null=True),
     _key("repository_id", "blob_id"),
     CheckConstraint("refs >= 0", name="repository_blob_refs"),
@@ -169,7 +189,7 @@ _index("repository_blob_review", repository_blob, "review_at", where="review_at 
 # never null where there is a subject; ``loose_since`` says since when no tag, live index or live subject holds it.
 manifest = _table(
     "manifest", "content",
-    _id(), _big("repository_id", ForeignKey("repository.id")), _bytes("digest"),
+    _id(), _to("repository", "repository_id"), _bytes("digest"),
     _ascii("media_type"), _ascii("artifact_type"), _bytes("subject", null=True), _ascii("annotations", null=True),
     _big("size"), _big("content_size"), _big("pushed_at"), _big("deleted_at", null=True),
     _big("loose_since", null=True),
@@ -186,19 +206,16 @@ _index("manifest_subject", manifest, "repository_id", "subject", "artifact_type"
 # The last guard: collection cannot take a link, nor a blob, that any manifest still names.
 manifest_blob = _table(
     "manifest_blob", "content",
-    _big("manifest_id", ForeignKey("manifest.id")), _big("blob_id"), _big("repository_id"),
+    _to("manifest", "manifest_id"), _big("blob_id"), _big("repository_id"),
     _key("manifest_id", "blob_id"),
-    ForeignKeyConstraint(
-        ["registry_id", "repository_id", "blob_id"],
-        ["repository_blob.registry_id", "repository_blob.repository_id", "repository_blob.blob_id"],
-    ),
+    _foreign_key(("repository_id", "blob_id"), "repository_blob", "repository_id", "blob_id"),
 )
 _index("manifest_blob_link", manifest_blob, "repository_id", "blob_id")
 
 # Children are kept by digest: they may be missing, come later, or be deleted first.
 manifest_child = _table(
     "manifest_child", "content",
-    _big("parent_id", ForeignKey("manifest.id")), _bytes("child"), _big("repository_id"),
+    _to("manifest", "parent_id"), _bytes("child"), _big("repository_id"),
     _key("parent_id", "child"),
 )
 _index("manifest_child_child", manifest_child, "repository_id", "child")
@@ -207,7 +224,7 @@ _index("manifest_child_child", manifest_child, "repository_id", "child")
 # one over both, planners take the history to find the present.
 tag = _table(
     "tag", "content",
-    _id(), _big("repository_id"), _ascii("name"), _big("manifest_id", ForeignKey("manifest.id")),
+    _id(), _big("repository_id"), _ascii("name"), _to("manifest", "manifest_id"),
     _big("start_at"), _big("end_at", null=True),
     CheckConstraint("end_at IS NULL OR end_at > start_at", name="tag_interval"),
 )
@@ -218,7 +235,7 @@ _index("tag_ended", tag, "end_at", where="end_at IS NOT NULL")
 
 immutable_rule = _table(
     "immutable_rule", "content",
-    _id(), _big("project_id", ForeignKey("project.id")), _ascii("repositories", default="**"),
+    _id(), _to("project", "project_id"), _ascii("repositories", default="**"),
     _flag("excludes_repositories"),
     _ascii("tags", default="**"), _flag("excludes_tags"), _flag("disabled"), _big("created_at"),
 )
@@ -226,14 +243,14 @@ _index("immutable_rule_project", immutable_rule, "project_id")
 
 label = _table(
     "label", "content",
-    _id(), _big("project_id", ForeignKey("project.id"), null=True), _ascii("name"), _ascii("description", default=""),
+    _id(), _to("project", "project_id", null=True), _ascii("name"), _ascii("description", default=""),
     _ascii("colour", default=""), _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
 )
 _index("label_name", label, "project_id", "name", where="deleted_at IS NULL")
 
 manifest_label = _table(
     "manifest_label", "content",
-    _big("manifest_id", ForeignKey("manifest.id")), _big("label_id", ForeignKey("label.id")), _big("at"),
+    _to("manifest", "manifest_id"), _to("label", "label_id"), _big("at"),
     _key("manifest_id", "label_id"),
 )
 _index("manifest_label_label", manifest_label, "label_id")
@@ -242,7 +259,7 @@ _index("manifest_label_label", manifest_label, "label_id")
 
 upload = _table(
     "upload", "content",
-    _ascii("id"), _big("repository_id", ForeignKey("repository.id")), _ascii("subject"), _ascii("algorithm"),
+    _ascii("id"), _to("repository", "repository_id"), _ascii("subject"), _ascii("algorithm"),
     _big("version", default=0), _big("received", default=0), _big("reserved", default=0),
     _bytes("hash_state", null=True),
     _big("created_at"), _big("expires_at"),
@@ -256,7 +273,7 @@ upload_part = _table(
     "upload_part", "content",
     _ascii("upload_id"), _big("n"), _ascii("key"), _big("size", null=True),
     _key("upload_id", "n"),
-    ForeignKeyConstraint(["registry_id", "upload_id"], ["upload.registry_id", "upload.id"]),
+    _foreign_key(("upload_id",), "upload", "id"),
 )
 _index("upload_part_key", upload_part, "key", unique=True)
 
@@ -310,7 +327,7 @@ _index("user_email", user, "email", where="deleted_at IS NULL")
 # An external identity is what its issuer calls it, never a mail address or a name.
 user_identity = _table(
     "user_identity", "access",
-    _ascii("issuer"), _ascii("subject"), _big("user_id", ForeignKey("user.id")), _big("created_at"),
+    _ascii("issuer"), _ascii("subject"), _to("user", "user_id"), _big("created_at"),
     _ascii("claims", default="{}"),
     _key("issuer", "subject"),
 )
@@ -325,7 +342,7 @@ _index("user_group_name", user_group, "source", "name", where="deleted_at IS NUL
 
 user_group_member = _table(
     "user_group_member", "access",
-    _big("group_id", ForeignKey("user_group.id")), _big("user_id", ForeignKey("user.id")), _big("at"),
+    _to("user_group", "group_id"), _to("user", "user_id"), _big("at"),
     _key("group_id", "user_id"),
 )
 _index("user_group_member_user", user_group_member, "user_id")
@@ -333,8 +350,8 @@ _index("user_group_member_user", user_group_member, "user_id")
 # A member of a project is a user or a group (the other is null) in one of the roles that Harbor numbers.
 member = _table(
     "member", "access",
-    _id(), _big("project_id", ForeignKey("project.id")), _big("user_id", ForeignKey("user.id"), null=True),
-    _big("group_id", ForeignKey("user_group.id"), null=True), _big("role"), _big("created_at"),
+    _id(), _to("project", "project_id"), _to("user", "user_id", null=True),
+    _to("user_group", "group_id", null=True), _big("role"), _big("created_at"),
     _big("updated_at", null=True),
     CheckConstraint("(user_id IS NULL) <> (group_id IS NULL)", name="member_one"),
 )
@@ -345,7 +362,7 @@ _index("member_project", member, "project_id")
 # ``secret`` is the SHA-256 of 256 random bits; while a secret is being replaced both are good until ``old_until``.
 robot = _table(
     "robot", "access",
-    _id(), _big("project_id", ForeignKey("project.id"), null=True), _ascii("name"), _ascii("description", default=""),
+    _id(), _to("project", "project_id", null=True), _ascii("name"), _ascii("description", default=""),
     _bytes("secret"), _bytes("old_secret", null=True), _big("old_until", null=True),
     _flag("disabled"), _big("duration", default=-1), _big("expires_at", null=True), _big("valid_from", default=0),
     _ascii("creator_kind", default=""), _big("creator_id", null=True), _big("last_used_at", null=True),
@@ -357,7 +374,7 @@ _index("robot_project", robot, "project_id")
 # ``namespace``: "/" for the system, a project's name, or "*" for every project.
 robot_permission = _table(
     "robot_permission", "access",
-    _big("robot_id", ForeignKey("robot.id")), _ascii("kind"), _ascii("namespace"), _ascii("resource"),
+    _to("robot", "robot_id"), _ascii("kind"), _ascii("namespace"), _ascii("resource"),
     _ascii("action"),
     _key("robot_id", "kind", "namespace", "resource", "action"),
 )

@@ -1,21 +1,54 @@
-"""Freeze today's tables into a revision: ``python -m moorage.db.migrations.freeze``.
+"""What a family's tables are in SQL: as a first revision has frozen it, and as the code has it today.
 
-Only for revision 0001, before a first release: later revisions are written by hand, since they
-say how one schema becomes the next.
+``python -m moorage.db.migrations.freeze`` prints today's, to copy from when a revision is written. What a revision
+that was released runs is never changed: databases out there have it behind them.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from alembic import op
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Column, ForeignKeyConstraint, PrimaryKeyConstraint, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.sqlite.base import SQLiteDDLCompiler
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from moorage.db.migrate import CELL, REGISTRY, Family
 
 _BETWEEN = ";\n\n"
+_Compiler: Any = SQLiteDDLCompiler
+
+
+def _numbered(table: Any) -> bool:
+    return isinstance(table, Table) and bool(table.info.get("numbered"))
+
+
+class _OneRegistry(_Compiler):  # type: ignore[misc]
+    """Writes a registry's tables for a file of its own, where ``id`` alone is the key and never comes back."""
+
+    def get_column_specification(self, column: Column[Any], **kw: Any) -> str:
+        text: str = super().get_column_specification(column, **kw)
+        counted = _numbered(column.table) and column.name == "id"
+        return f"{text} PRIMARY KEY AUTOINCREMENT" if counted else text
+
+    def visit_primary_key_constraint(self, constraint: PrimaryKeyConstraint, **kw: Any) -> Any:
+        return None if _numbered(constraint.table) else super().visit_primary_key_constraint(constraint, **kw)
+
+    def visit_foreign_key_constraint(self, constraint: ForeignKeyConstraint, **kw: Any) -> Any:
+        text = super().visit_foreign_key_constraint(constraint, **kw)
+        return text.replace("(registry_id, ", "(") if _numbered(constraint.referred_table) else text
+
+
+def dialects() -> tuple[Any, Any]:
+    """Give what writes tables for each engine."""
+    sqlite: Any = SQLiteDialect_pysqlite()
+    sqlite.ddl_compiler = _OneRegistry
+    kind: Any = postgresql.dialect
+    return sqlite, kind()
 
 
 def ddl(family: Family, dialect: Any) -> list[str]:
@@ -36,15 +69,8 @@ def run_frozen(revision: str) -> None:
         connection.exec_driver_sql(statement)
 
 
-def freeze(family: Family) -> None:
-    """Write both engines' statements beside the family's first revision."""
-    first = next(family.folder.glob("0001_*.py"))
-    kinds: tuple[Any, ...] = (sqlite.dialect, postgresql.dialect)
-    for dialect in (kind() for kind in kinds):
-        text = _BETWEEN.join(ddl(family, dialect)) + ";\n"
-        first.with_suffix(f".{dialect.name}.sql").write_text(text)
-
-
 if __name__ == "__main__":
-    freeze(REGISTRY)
-    freeze(CELL)
+    for _family in (REGISTRY, CELL):
+        for _dialect in dialects():
+            sys.stdout.write(f"-- {_family.name}, {_dialect.name}\n\n")
+            sys.stdout.write(_BETWEEN.join(ddl(_family, _dialect)) + ";\n\n")
