@@ -410,13 +410,14 @@ def _console_sites(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]
 
 
 def _site(set_: Settings, name: str, app: ASGIApp, sockets: Sockets) -> Site:
-    from moorage.api.forwarded import Proxies
+    from moorage.api.forwarded import Family, Proxies
     from moorage.api.front import front
     from moorage.serving import Site
 
+    proxies = Proxies(set_.listening.trusted_proxies, Family(set_.listening.proxy_headers))
     return Site(
         name=name,
-        app=front(app, Proxies(set_.listening.trusted_proxies)),
+        app=front(app, proxies),
         sockets=sockets[name],
         limits=_limits(set_),
         # The operator's port is this machine's own, and is asked by probes that know no certificate.

@@ -76,6 +76,13 @@ class Listening:
         "",
         "The only peers whose Forwarded and X-Forwarded-* headers are believed.",
     )
+    proxy_headers: str = _setting(
+        "PROXY_HEADERS",
+        kinds.choice("x-forwarded", "x-forwarded-host", "forwarded"),
+        "x-forwarded",
+        "What trusted proxies set themselves, and is believed: X-Forwarded-For and X-Forwarded-Proto; X-Forwarded-Host"
+        " with them; or Forwarded. A client may have set the others.",
+    )
     workers: int = _setting(
         "WORKERS", kinds.count(1, 64), "2", "How many processes serve the registry plane."
     )

@@ -1,7 +1,8 @@
 """Who really asks, when a proxy that the operator trusts stands in front.
 
 `Forwarded` (RFC 7239) and the `X-Forwarded-*` headers are believed only from trusted peers; from
-anyone else they are a client's words about itself and change nothing.
+anyone else they are a client's words about itself and change nothing. A proxy passes on those that it
+does not set, so from a trusted one, too, only the family that the operator says it sets is read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from starlette.types import Scope
 
@@ -17,10 +19,21 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 HEADERS = (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
-"""Where proxies say it."""
+"""Where proxies say it: every header that `Proxies.apply` may look at, whatever the family."""
 
 _PAIR = re.compile(r'([A-Za-z]+)=(?:"([^"\\]*)"|([^;,"\s]*))')
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+
+class Family(StrEnum):
+    """The headers that the operator's proxies set themselves, whatever a client put there."""
+
+    X_FORWARDED = "x-forwarded"
+    """X-Forwarded-For and X-Forwarded-Proto, as nginx, HAProxy, Traefik and load balancers have it; Host is passed on."""
+    X_FORWARDED_HOST = "x-forwarded-host"
+    """X-Forwarded-Host as well, by a proxy that changes Host."""
+    FORWARDED = "forwarded"
+    """Forwarded, to which each proxy adds an element."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +47,17 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The networks whose word about others is believed."""
+    """The networks whose word about others is believed, and the headers that they say it in."""
 
     trusted: tuple[Network, ...]
+    family: Family = Family.X_FORWARDED
 
     def apply(self, scope: Scope) -> None:
-        """Put the real client, scheme and host into *scope*, if its peer may say them."""
+        """Put the real client, scheme and host into *scope*, if its peer may say them; twice is as good as once."""
         peer = scope.get("client")
         if not self.trusted or peer is None or not self.trusts(peer[0]):
             return
-        hop = self._furthest_known(_hops(scope["headers"]))
+        hop = self._furthest_known(_hops(scope["headers"], self.family))
         if client := _address(hop.client):
             scope["client"] = (str(client), 0)
         if hop.scheme in {"http", "https"}:
@@ -67,12 +81,12 @@ class Proxies:
         return Hop(hops[0].client, scheme, host) if hops else Hop()
 
 
-def _hops(headers: list[tuple[bytes, bytes]]) -> list[Hop]:
-    if standard := _values(headers, b"forwarded"):
-        return [_element(part) for part in standard]
+def _hops(headers: list[tuple[bytes, bytes]], family: Family) -> list[Hop]:
+    if family is Family.FORWARDED:
+        return [_element(part) for part in _values(headers, b"forwarded")]
     clients = _values(headers, b"x-forwarded-for")
     schemes = _values(headers, b"x-forwarded-proto")
-    hosts = _values(headers, b"x-forwarded-host")
+    hosts = _values(headers, b"x-forwarded-host") if family is Family.X_FORWARDED_HOST else []
     # Proxies add to the first list, and often only repeat or replace the others: the last of
     # each belongs to the last hop.
     length = max(len(clients), 1 if schemes or hosts else 0)
