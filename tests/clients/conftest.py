@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -36,10 +38,18 @@ class Desk:
         """Begin an image layout."""
         return Layout(self.home / name)
 
-    def run(self, name: str, *arguments: str, fails: bool = False, given: str | None = None) -> str:
-        """Run a client, and give what it says; it must succeed, or (*fails*) must not."""
+    def run(
+        self,
+        name: str,
+        *arguments: str,
+        fails: bool = False,
+        errors: bool = False,
+        given: str | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
+        """Run a client, and give what it says (*errors*: there too); it must succeed, or (*fails*) must not."""
         path = program(name)
-        environment = {
+        everything = {
             **os.environ,
             "HOME": str(self.home),
             "DOCKER_CONFIG": str(self.home / ".docker"),
@@ -48,13 +58,14 @@ class Desk:
             "XDG_CONFIG_HOME": str(self.home / ".config"),
             "XDG_CACHE_HOME": str(self.home / ".cache"),
             "XDG_DATA_HOME": str(self.home / ".local"),
+            **environment,
         }
         ran = subprocess.run(
-            [path, *arguments], env=environment, cwd=self.home, input=given, capture_output=True, text=True,
+            [path, *arguments], env=everything, cwd=self.home, input=given, capture_output=True, text=True,
             timeout=SECONDS, check=False,
         )  # fmt: skip
         assert (ran.returncode != 0) == fails, f"{name} {' '.join(arguments)}\n{ran.stdout}\n{ran.stderr}"
-        return ran.stdout + ran.stderr if fails else ran.stdout
+        return ran.stdout + ran.stderr if fails or errors else ran.stdout
 
     def head(self, path: str) -> httpx.Response:
         """Ask the registry itself what is there."""

@@ -1,8 +1,9 @@
-"""crane and regctl: the two that make the fewest assumptions."""
+"""crane: the client that makes the fewest assumptions."""
 
 from __future__ import annotations
 
 import json
+import tarfile
 
 from tests.clients.conftest import Desk
 from tests.clients.layouts import blobs, tar
@@ -11,19 +12,13 @@ from tests.worlds import ADMIN, PASSWORD
 PLAIN = "--insecure"
 
 
-def crane_signs_in(desk: Desk) -> None:
+def sign_in(desk: Desk) -> None:
     """Sign in with crane."""
     desk.run("crane", "auth", "login", desk.host, "--username", ADMIN, "--password", PASSWORD)
 
 
-def regctl_signs_in(desk: Desk) -> None:
-    """Sign in with regctl."""
-    desk.run("regctl", "registry", "set", desk.host, "--tls", "disabled", "--skip-check")
-    desk.run("regctl", "registry", "login", desk.host, "--user", ADMIN, "--pass-stdin", given=PASSWORD)
-
-
 def test_crane_gets_back_what_it_pushed_byte_for_byte(desk: Desk):
-    crane_signs_in(desk)
+    sign_in(desk)
     layout, back = desk.layout(), desk.home / "back"
     index = layout.index("crane")
     layout.name("v1", index)
@@ -40,7 +35,7 @@ def test_crane_gets_back_what_it_pushed_byte_for_byte(desk: Desk):
 
 
 def test_crane_copies_lists_and_deletes(desk: Desk):
-    crane_signs_in(desk)
+    sign_in(desk)
     layout = desk.layout()
     digest = layout.name("v1", layout.image("crane copy"))["digest"]
     one, other = f"{desk.host}/library/crane-copy", f"{desk.host}/team/crane/copy"
@@ -61,7 +56,7 @@ def test_crane_copies_lists_and_deletes(desk: Desk):
 
 
 def test_crane_appends_a_layer(desk: Desk):
-    crane_signs_in(desk)
+    sign_in(desk)
     layout = desk.layout()
     layout.name("v1", layout.image("crane append"))
     (desk.home / "more").write_text("more")
@@ -84,76 +79,101 @@ def test_crane_appends_a_layer(desk: Desk):
     assert layers == [2, 3]
 
 
-def test_regctl_gets_back_what_it_pushed_byte_for_byte(desk: Desk):
-    regctl_signs_in(desk)
+def test_crane_copies_an_index_with_every_image(desk: Desk):
+    sign_in(desk)
     layout, back = desk.layout(), desk.home / "back"
-    layout.name("v1", layout.index("regctl"))
-    there = f"{desk.host}/library/regctl:v1"
+    index = layout.name("v1", layout.index("crane copy index"))
+    one, other = f"{desk.host}/library/crane-index", f"{desk.host}/team/crane/index"
+    desk.run("crane", "push", PLAIN, "--index", str(layout.path), f"{one}:pushed")
+    desk.run("crane", "tag", PLAIN, f"{one}@{index['digest']}", "v1")
 
-    desk.run("regctl", "image", "copy", f"ocidir://{layout.path}:v1", there)
-    desk.run("regctl", "image", "copy", there, f"ocidir://{back}:v1")
+    desk.run("crane", "copy", PLAIN, f"{one}:v1", f"{other}:v1")
+    desk.run("crane", "pull", PLAIN, "--format", "oci", f"{other}:v1", str(back))
 
+    assert desk.run("crane", "digest", PLAIN, f"{other}:v1").strip() == index["digest"]
     assert blobs(back) == blobs(layout.path)
 
 
-def test_regctl_mounts_from_one_repository_to_another(desk: Desk):
-    regctl_signs_in(desk)
+def test_crane_copies_a_repository_with_every_tag(desk: Desk):
+    sign_in(desk)
     layout = desk.layout()
-    digest = layout.name("v1", layout.image("regctl mount"))["digest"]
-    one, other = f"{desk.host}/library/regctl-one", f"{desk.host}/team/regctl/other"
-
-    desk.run("regctl", "image", "copy", f"ocidir://{layout.path}:v1", f"{one}:v1")
-    desk.run("regctl", "image", "copy", f"{one}:v1", f"{other}:v1")
-    desk.run("regctl", "image", "copy", f"ocidir://{layout.path}:v1", f"{desk.host}/team/regctl/third:v1")
-
-    assert desk.run("regctl", "image", "digest", f"{other}:v1").strip() == digest
-    assert desk.run("regctl", "tag", "ls", other).split() == ["v1"]
-
-
-def test_regctl_deletes_one_tag_and_then_the_manifest(desk: Desk):
-    regctl_signs_in(desk)
-    layout = desk.layout()
-    digest = layout.name("v1", layout.image("regctl delete"))["digest"]
-    there = f"{desk.host}/library/regctl-delete"
+    layout.name("v1", layout.image("crane copy all"))
+    one, other = f"{desk.host}/library/crane-all", f"{desk.host}/team/crane/all"
     for tag in ("v1", "v2"):
-        desk.run("regctl", "image", "copy", f"ocidir://{layout.path}:v1", f"{there}:{tag}")
+        desk.run("crane", "push", PLAIN, str(layout.path), f"{one}:{tag}")
 
-    desk.run("regctl", "tag", "delete", f"{there}:v1")
-    left = desk.run("regctl", "tag", "ls", there).split()
-    desk.run("regctl", "manifest", "delete", f"{there}@{digest}")
+    desk.run("crane", "copy", PLAIN, "--all-tags", one, other)
 
-    assert left == ["v2"]
-    assert desk.head("library/regctl-delete/manifests/v2").status_code == 404
+    assert desk.run("crane", "ls", PLAIN, other).split() == ["v1", "v2"]
 
 
-def test_regctl_puts_an_artifact_that_refers_to_an_image(desk: Desk):
-    regctl_signs_in(desk)
+def test_crane_changes_an_image_where_it_is(desk: Desk):
+    sign_in(desk)
     layout = desk.layout()
-    digest = layout.name("v1", layout.image("regctl artifact"))["digest"]
-    there = f"{desk.host}/library/regctl-artifact:v1"
-    desk.run("regctl", "image", "copy", f"ocidir://{layout.path}:v1", there)
+    digest = layout.name("v1", layout.image("crane mutate"))["digest"]
+    there = f"{desk.host}/library/crane-mutate"
+    desk.run("crane", "push", PLAIN, str(layout.path), f"{there}:v1")
 
     desk.run(
-        "regctl", "artifact", "put", "--artifact-type", "application/vnd.example.sbom", "--subject", there,
-        given="a bill of materials",
-    )  # fmt: skip
-
-    listed = json.loads(desk.run("regctl", "artifact", "list", there, "--format", "{{ json . }}"))
-    referring = desk.get(f"library/regctl-artifact/referrers/{digest}").json()["manifests"]
-    assert [one["artifactType"] for one in referring] == ["application/vnd.example.sbom"]
-    assert referring[0]["digest"] in json.dumps(listed)
-    assert (
-        desk.run(
-            "regctl",
-            "artifact",
-            "get",
-            "--subject",
-            there,
-            "--filter-artifact-type",
-            "application/vnd.example.sbom",
-        )
-        == "a bill of materials"
+        "crane",
+        "mutate",
+        PLAIN,
+        "--label",
+        "a=b",
+        "--annotation",
+        "c=d",
+        "--tag",
+        f"{there}:v2",
+        f"{there}:v1",
     )
+    desk.run("crane", "flatten", PLAIN, "--tag", f"{there}:flat", f"{there}:v2")
+
+    changed = json.loads(desk.run("crane", "manifest", PLAIN, f"{there}:v2"))
+    flat = json.loads(desk.run("crane", "manifest", PLAIN, f"{there}:flat"))
+    assert changed["annotations"] == {"c": "d"}
+    assert json.loads(desk.run("crane", "config", PLAIN, f"{there}:v2"))["config"]["Labels"] == {"a": "b"}
+    assert [len(manifest["layers"]) for manifest in (changed, flat)] == [2, 1]
+    assert desk.run("crane", "digest", PLAIN, f"{there}:v1").strip() == digest
+    desk.run("crane", "validate", PLAIN, "--remote", f"{there}:flat")
+
+
+def test_crane_adds_an_image_to_an_index(desk: Desk):
+    sign_in(desk)
+    layout = desk.layout()
+    digest = layout.name("v1", layout.image("crane index append"))["digest"]
+    there = f"{desk.host}/library/crane-more"
+    desk.run("crane", "push", PLAIN, str(layout.path), f"{there}:v1")
+
+    desk.run("crane", "index", "append", PLAIN, "--manifest", f"{there}:v1", "--tag", f"{there}:all")
+
+    children = desk.get("library/crane-more/manifests/all").json()["manifests"]
+    assert [(child["digest"], child["platform"]["architecture"]) for child in children] == [(digest, "amd64")]
+
+
+def test_crane_gives_the_files_of_an_image(desk: Desk):
+    sign_in(desk)
+    layout = desk.layout()
+    layout.name("v1", layout.image("crane export"))
+    there = f"{desk.host}/library/crane-export:v1"
+    desk.run("crane", "push", PLAIN, str(layout.path), there)
+
+    desk.run("crane", "export", PLAIN, there, "files.tar")
+
+    with tarfile.open(desk.home / "files.tar") as files:
+        assert {*files.getnames()} == {"file", "of", "salt"}
+
+
+def test_crane_deletes_a_tag_and_leaves_the_others(desk: Desk):
+    sign_in(desk)
+    layout = desk.layout()
+    layout.name("v1", layout.image("crane delete"))
+    there = f"{desk.host}/library/crane-delete"
+    for tag in ("v1", "v2"):
+        desk.run("crane", "push", PLAIN, str(layout.path), f"{there}:{tag}")
+
+    desk.run("crane", "delete", PLAIN, f"{there}:v1")
+
+    assert desk.run("crane", "ls", PLAIN, there).split() == ["v2"]
 
 
 def _tar(desk: Desk) -> str:

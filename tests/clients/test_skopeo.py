@@ -1,10 +1,8 @@
-"""skopeo, podman and buildah: one library, three ways to use it."""
+"""skopeo: copies, and nothing else."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,18 +12,20 @@ from tests.worlds import ADMIN, PASSWORD
 
 PLAIN = "--tls-verify=false"
 FROM, TO = "--src-tls-verify=false", "--dest-tls-verify=false"
+ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
-def sign_in(desk: Desk, client: str) -> None:
-    """Sign in with a client of that library."""
-    desk.run(client, "login", PLAIN, "--username", ADMIN, "--password", PASSWORD, desk.host)
+def sign_in(desk: Desk) -> None:
+    """Sign in with skopeo."""
+    desk.run("skopeo", "login", PLAIN, "--username", ADMIN, "--password", PASSWORD, desk.host)
 
 
 def test_skopeo_signs_in_with_the_right_password_only(desk: Desk):
     wrong = desk.run(
         "skopeo", "login", PLAIN, "--username", ADMIN, "--password", "Wrong-pass-1", desk.host, fails=True
     )
-    sign_in(desk, "skopeo")
+    sign_in(desk)
 
     assert "password" in wrong
     assert ADMIN in desk.run("skopeo", "login", "--get-login", desk.host)
@@ -43,7 +43,7 @@ def test_skopeo_is_refused_before_it_signs_in(desk: Desk):
 
 
 def test_skopeo_gets_back_what_it_pushed_byte_for_byte(desk: Desk):
-    sign_in(desk, "skopeo")
+    sign_in(desk)
     layout, back = desk.layout(), desk.home / "back"
     layout.name("v1", layout.image("skopeo"))
     there = f"docker://{desk.host}/library/skopeo:v1"
@@ -55,7 +55,7 @@ def test_skopeo_gets_back_what_it_pushed_byte_for_byte(desk: Desk):
 
 
 def test_skopeo_copies_every_image_of_an_index_from_repository_to_repository(desk: Desk):
-    sign_in(desk, "skopeo")
+    sign_in(desk)
     layout, back = desk.layout(), desk.home / "back"
     index = layout.name("v1", layout.index("skopeo index"))
     one, other = (f"docker://{desk.host}/{name}:v1" for name in ("library/skopeo-index", "team/skopeo/index"))
@@ -68,30 +68,27 @@ def test_skopeo_copies_every_image_of_an_index_from_repository_to_repository(des
     assert desk.head("team/skopeo/index/manifests/v1").headers["docker-content-digest"] == index["digest"]
 
 
-def test_skopeo_pushes_zstd_layers(desk: Desk):
-    sign_in(desk, "skopeo")
-    layout = desk.layout()
-    layout.name("v1", layout.image("skopeo zstd"))
-    there = f"docker://{desk.host}/library/skopeo-zstd:v1"
+@pytest.mark.parametrize("compression", ["zstd", "zstd:chunked"])
+def test_skopeo_gets_back_the_zstd_layers_that_it_pushed(desk: Desk, compression: str):
+    sign_in(desk)
+    layout, back = desk.layout(), desk.home / "back"
+    layout.name("v1", layout.image(f"skopeo {compression}"))
+    name = "library/skopeo-" + compression.replace(":", "-")
+    there = f"docker://{desk.host}/{name}:v1"
 
-    desk.run(
-        "skopeo",
-        "copy",
-        TO,
-        "--dest-compress-format",
-        "zstd",
-        f"oci:{layout.path}:v1",
-        f"dir:{desk.home}/dir",
-    )
-    manifest = json.loads((desk.home / "dir" / "manifest.json").read_text())
-    desk.run("skopeo", "copy", TO, "--preserve-digests", f"dir:{desk.home}/dir", there)
-    desk.run("skopeo", "copy", FROM, there, f"dir:{desk.home}/back")
+    desk.run("skopeo", "copy", TO, "--dest-compress-format", compression, f"oci:{layout.path}:v1", there)
+    desk.run("skopeo", "copy", FROM, "--preserve-digests", there, f"oci:{back}:v1")
 
-    assert json.loads((desk.home / "back" / "manifest.json").read_text()) == manifest
+    layers = desk.get(f"{name}/manifests/v1").json()["layers"]
+    assert [layer["mediaType"] for layer in layers] == [ZSTD, ZSTD]
+    for layer in layers:
+        blob = blobs(back)[layer["digest"].removeprefix("sha256:")]
+        assert blob[:4] == ZSTD_MAGIC
+        assert blob == desk.get(f"{name}/blobs/{layer['digest']}").content
 
 
 def test_skopeo_pushes_docker_s_own_format(desk: Desk):
-    sign_in(desk, "skopeo")
+    sign_in(desk)
     layout = desk.layout()
     layout.name("v1", layout.image("skopeo schema 2"))
     there = f"docker://{desk.host}/library/skopeo-v2s2:v1"
@@ -104,7 +101,7 @@ def test_skopeo_pushes_docker_s_own_format(desk: Desk):
 
 
 def test_skopeo_lists_and_deletes(desk: Desk):
-    sign_in(desk, "skopeo")
+    sign_in(desk)
     layout = desk.layout()
     layout.name("v1", layout.image("skopeo delete"))
     there = f"{desk.host}/library/skopeo-delete"
@@ -119,57 +116,52 @@ def test_skopeo_lists_and_deletes(desk: Desk):
     assert desk.get("library/skopeo-delete/tags/list").json()["tags"] == []
 
 
-@pytest.fixture
-def podman(desk: Desk) -> Iterator[Callable[..., str]]:
-    """Give what runs podman, with a storage of its own."""
-    # podman refuses a longer path than 50 characters.
-    with tempfile.TemporaryDirectory(prefix="pod-") as short:
-        flags = [
-            *("--root", f"{short}/root", "--runroot", f"{short}/run", "--storage-driver", "vfs"),
-            *("--cgroup-manager", "cgroupfs", "--events-backend", "file"),
-        ]
-        yield lambda *arguments: desk.run("podman", *flags, *arguments)
-
-
-def test_podman_pushes_pulls_and_makes_an_index(desk: Desk, podman: Callable[..., str]):
-    podman("login", PLAIN, "--username", ADMIN, "--password", PASSWORD, desk.host)
+def test_skopeo_deletes_an_index_and_leaves_its_images(desk: Desk):
+    sign_in(desk)
     layout = desk.layout()
-    layout.name("v1", layout.image("podman"))
-    there = f"{desk.host}/library/podman"
+    index = layout.name("v1", layout.index("skopeo delete index"))
+    name = "library/skopeo-delete-index"
+    desk.run("skopeo", "copy", "--all", TO, f"oci:{layout.path}:v1", f"docker://{desk.host}/{name}:v1")
+    children = [one["digest"] for one in desk.get(f"{name}/manifests/v1").json()["manifests"]]
 
-    image = podman("pull", "--quiet", f"oci:{layout.path}:v1").strip()
-    podman("push", PLAIN, image, f"{there}:v1")
-    podman("rmi", "--all", "--force")
-    again = podman("pull", "--quiet", PLAIN, f"{there}:v1").strip()
-    podman("manifest", "create", "list")
-    podman("manifest", "add", PLAIN, "list", f"docker://{there}:v1")
-    podman("manifest", "push", PLAIN, "--all", "list", f"docker://{there}:all")
+    desk.run("skopeo", "delete", PLAIN, f"docker://{desk.host}/{name}:v1")
 
-    assert again == image
-    children = desk.get("library/podman/manifests/all").json()["manifests"]
-    assert [child["digest"] for child in children] == [
-        desk.head("library/podman/manifests/v1").headers["docker-content-digest"]
-    ]
+    assert desk.head(f"{name}/manifests/{index['digest']}").status_code == 404
+    assert [desk.head(f"{name}/manifests/{child}").status_code for child in children] == [200, 200]
 
 
-def test_buildah_builds_pushes_and_pulls(desk: Desk):
-    flags = (
-        "--root",
-        str(desk.home / "root"),
-        "--runroot",
-        str(desk.home / "runroot"),
-        "--storage-driver",
-        "vfs",
+def test_skopeo_syncs_a_repository_to_a_folder_and_from_there_to_another(desk: Desk):
+    sign_in(desk)
+    layout = desk.layout()
+    digests = {
+        "one": layout.name("one", layout.image("skopeo sync"))["digest"],
+        "several": layout.name("several", layout.index("skopeo sync"))["digest"],
+    }
+    for tag in digests:
+        there = f"docker://{desk.host}/library/skopeo-sync:{tag}"
+        desk.run("skopeo", "copy", "--all", TO, f"oci:{layout.path}:{tag}", there)
+    sync = ("skopeo", "sync", "--all", "--preserve-digests")
+
+    desk.run(*sync, FROM, "--src", "docker", "--dest", "dir", f"{desk.host}/library/skopeo-sync", "synced")
+    desk.run(*sync, TO, "--src", "dir", "--dest", "docker", "synced", f"{desk.host}/team/from-folder")
+
+    for tag, digest in digests.items():
+        found = desk.head(f"team/from-folder/skopeo-sync/manifests/{tag}")
+        assert found.headers["docker-content-digest"] == digest
+
+
+def test_skopeo_syncs_what_a_file_lists_from_repository_to_repository(desk: Desk):
+    sign_in(desk)
+    layout = desk.layout()
+    for tag in ("v1", "v2", "other"):
+        layout.name(tag, layout.image(f"skopeo listed {tag}"))
+        there = f"docker://{desk.host}/library/skopeo-listed:{tag}"
+        desk.run("skopeo", "copy", TO, f"oci:{layout.path}:{tag}", there)
+    listed = {desk.host: {"tls-verify": False, "images-by-tag-regex": {"library/skopeo-listed": "^v"}}}
+    (desk.home / "listed.yaml").write_text(json.dumps(listed))
+
+    desk.run(
+        "skopeo", "sync", TO, "--src", "yaml", "--dest", "docker", "listed.yaml", f"{desk.host}/team/listed"
     )
-    sign_in(desk, "buildah")
-    (desk.home / "file").write_text("built")
-    there = f"docker://{desk.host}/library/buildah:v1"
 
-    container = desk.run("buildah", *flags, "from", "scratch").strip()
-    desk.run("buildah", *flags, "copy", container, "file", "/file")
-    image = desk.run("buildah", *flags, "commit", "--quiet", container).strip()
-    desk.run("buildah", *flags, "push", PLAIN, image, there)
-    desk.run("buildah", *flags, "rmi", "--all", "--force")
-    again = desk.run("buildah", *flags, "pull", "--quiet", PLAIN, there).strip()
-
-    assert again.removeprefix("sha256:") == image.removeprefix("sha256:")
+    assert desk.get("team/listed/skopeo-listed/tags/list").json()["tags"] == ["v1", "v2"]
