@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from moorage.api.http import receiving
 from moorage.api.http.bodies import RECEIVE
 from moorage.api.http.cycle import Cycle
 from moorage.api.http.limits import Limits
@@ -42,6 +43,35 @@ async def test_a_long_upload_is_read_past_the_parser_and_the_connection_goes_on(
     assert RECEIVE in site.app.extensions[0]
     assert RECEIVE not in site.app.extensions[1]
     assert threading.get_ident() not in site.app.threads
+
+
+@pytest.mark.parametrize("rest", [-1, 0, 1, receiving.WORTH_READING + 1])
+async def test_a_tail_too_short_to_be_worth_reading_is_read_all_the_same(
+    site: Site, wire: Client, monkeypatch: pytest.MonkeyPatch, rest: int
+):
+    # Nobody is saved by the clock here.
+    monkeypatch.setattr(receiving, "LULL", 10 * SECONDS)
+    body = (BIG * 2)[: 2 * MIB + rest]
+    await wire.send(push(len(body)) + body[:300])
+    await site.app.until_kept(300)
+
+    for at in range(300, len(body), 100_000):
+        await wire.send(body[at : at + 100_000])
+    await wire.send(GET)
+
+    assert [(await wire.answer())[0] for _ in range(2)] == [201, 200]
+    assert bytes(site.app.kept) == body
+
+
+async def test_bytes_that_are_not_worth_reading_are_kept_after_a_lull(site: Site, wire: Client):
+    await wire.send(push(2 * MIB) + BIG[:300])
+    await site.app.until_kept(300)
+
+    for kept in (400, 500):
+        await wire.send(BIG[kept - 100 : kept])
+        await site.app.until_kept(kept)
+
+    assert bytes(site.app.kept) == BIG[:500]
 
 
 async def test_two_long_uploads_share_a_connection(site: Site, wire: Client):

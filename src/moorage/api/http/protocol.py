@@ -22,9 +22,9 @@ from typing_extensions import override
 from moorage.api.http.bodies import RECEIVE
 from moorage.api.http.cycle import Cycle
 from moorage.api.http.deadline import Deadline, Phase
-from moorage.api.http.heads import TOO_LONG, Fault, Heads, refusal
+from moorage.api.http.heads import TOO_LONG, Fault, refusal
 from moorage.api.http.problems import RequestMalformed, RequestTimeout
-from moorage.api.http.recalling import Asked, Piece
+from moorage.api.http.quick import END_OF_HEAD, QuickHeads
 from moorage.api.http.receiving import Buffers, Receiving, ReceivingChunks
 from moorage.api.http.responses import PACE, SENDFILE
 from moorage.storage.store import Disconnected
@@ -35,18 +35,16 @@ if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.server import ServerState
 
-    from moorage.api.http.at_once import Minding
     from moorage.api.http.bodies import Consume
     from moorage.api.http.limits import Limits
     from moorage.api.http.recalling import Recollection
 
 # What of a body waits in memory for an application that is slow to ask.
 HIGH_WATER = 64 * 1024
-_END_OF_HEAD = b"\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Protocol(Heads):
+class Protocol(QuickHeads):
     """One connection."""
 
     def __init__(
@@ -61,11 +59,8 @@ class Protocol(Heads):
         recollection: Recollection,
         pool: Executor | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop, limits)
+        super().__init__(config, server_state, app_state, _loop, limits=limits, recollection=recollection)
         self.buffers = buffers
-        self.recollection = recollection
-        # Whose requests these are, to whom: what the same bytes mean depends on that.
-        self.whence = ("", 0)
         self.pool = pool
         # The request that is being answered; the one being read is uvicorn's `cycle`.
         self.running: Cycle | None = None
@@ -80,10 +75,6 @@ class Protocol(Heads):
         self.silent = 0
         # A body in chunks that came with its head, before the parser has seen any of it.
         self.raw: bytes | None = None
-        self.piece = b""
-        self.at_once: Minding | None = config.loaded_app if hasattr(config.loaded_app, "at_once") else None
-        # Whether the piece being read may have a request that is answered at once.
-        self.begun_here = False
         # What is left of the body being read; None when it does not say.
         self.body_left: int | None = 0
 
@@ -93,7 +84,6 @@ class Protocol(Heads):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin: the first head must come soon."""
         super().connection_made(transport)
-        self.whence = (self.client[0] if self.client else "", (self.server and self.server[1]) or 0)
         self.deadline.set(Phase.HEAD, self.limits.head_seconds)
 
     @override
@@ -110,7 +100,7 @@ class Protocol(Heads):
     @override
     def shutdown(self) -> None:
         """Close as soon as every request that came was answered."""
-        if self._busy():
+        if self.busy():
             self.cycle.keep_alive = False
         elif self.deadline.phase is not Phase.PARTING:
             self._part(linger=False)
@@ -160,8 +150,9 @@ class Protocol(Heads):
         """Take what came."""
         if self.deaf:
             return
-        begins = not self.in_head and not self._reads_body()
-        if begins and self._recall_piece(data):
+        begins = not self.in_head and not self.reads_body()
+        if begins and self.recall_piece(data):
+            self.deadline.set(Phase.IDLE, self.limits.idle_seconds)
             return
         self.fed = len(data)
         moved = self.moved
@@ -175,7 +166,7 @@ class Protocol(Heads):
             self._head_goes_on()
         elif self.moved != moved:
             self.silent = 0
-        elif self._reads_body():
+        elif self.reads_body():
             # Trailers and chunk extensions: bytes that are no body are not kept, but not endless.
             self.silent += self.fed
             if self.silent > self.limits.head_bytes:
@@ -200,7 +191,7 @@ class Protocol(Heads):
         if self.begun:
             # What of this piece belongs to the head is not known: at most one piece is missed.
             self.begun = False
-            if not self._busy():
+            if not self.busy():
                 self.deadline.set(Phase.HEAD, self.limits.head_seconds)
             return
         self.head_bytes += self.fed
@@ -232,14 +223,13 @@ class Protocol(Heads):
             return
         self.in_head = False
         self.body_left = None if self.codings else self.length or 0
-        quickly = self.body_left == 0 and self._may_answer_at_once(version)
-        asked = self._asked(method) if quickly else None
-        if asked is not None and self._recall(asked):
+        asked = self.asked(version, method) if self.body_left == 0 else None
+        if asked is not None and self.recall(asked):
             return
         self.describe(version, method)
-        if asked is not None and self._answer_at_once(asked):
+        if asked is not None and self.answer_at_once(asked):
             return
-        cycle, waits = Cycle.of(self, version), self._busy()
+        cycle, waits = Cycle.of(self, version), self.busy()
         self._allow(cycle, alone=not waits)
         self.cycle = cycle
         if waits:
@@ -249,64 +239,8 @@ class Protocol(Heads):
             self._run(cycle)
         if RECEIVE in cycle.scope.get("extensions", ()) and self.codings:
             # The parser is stopped here, so that none of the body goes through it.
-            self.raw = self.piece[self.piece.index(_END_OF_HEAD) + len(_END_OF_HEAD) :]
+            self.raw = self.piece[self.piece.index(END_OF_HEAD) + len(END_OF_HEAD) :]
             raise ValueError
-
-    def _may_answer_at_once(self, version: str) -> bool:
-        """Say whether the head just read may be answered in place: one a piece, so that others have their turn."""
-        begun, self.begun_here = self.begun_here, False
-        return (
-            begun
-            and self.at_once is not None
-            and version == "1.1"
-            and self.parser.should_keep_alive()
-            and self._is_free()
-        )
-
-    def _is_free(self) -> bool:
-        return not (self._busy() or self.flow.write_paused or self.transport.is_closing())
-
-    def _asked(self, method: bytes) -> Asked:
-        """Give all that an answer made in place can hang on."""
-        minded = cast("Minding", self.at_once).minded
-        headers = [header for header in self.headers if header[0] in minded]
-        return Asked(method, self.url, tuple(headers), *self.whence)
-
-    def _answer_at_once(self, asked: Asked) -> bool:
-        """Answer a request in place if nothing has to be waited for."""
-        # Headers that are not minded cannot change the answer, since it is made without them.
-        scope = {**cast("dict[str, Any]", self.scope), "headers": list(asked.headers)}
-        whole = cast("Minding", self.at_once).at_once(scope)
-        if whole is None:
-            return False
-        self._write_whole(self.recollection.first(asked, whole, self.server_state.default_headers))
-        return True
-
-    def _recall(self, asked: Asked) -> bool:
-        """Answer a request that was answered before, if the answer is still right."""
-        whole = self.recollection.again(asked, self.server_state.default_headers)
-        if whole is None:
-            return False
-        self._write_whole(whole)
-        piece = self.piece
-        if piece.find(_END_OF_HEAD) == len(piece) - len(_END_OF_HEAD):
-            self.recollection.alias(Piece(piece, *self.whence), asked)
-        return True
-
-    def _recall_piece(self, data: bytes) -> bool:
-        """Answer what came again to the letter, without reading it."""
-        if not self._is_free():
-            return False
-        whole = self.recollection.again(Piece(data, *self.whence), self.server_state.default_headers)
-        if whole is None:
-            return False
-        self._write_whole(whole)
-        self.deadline.set(Phase.IDLE, self.limits.idle_seconds)
-        return True
-
-    def _write_whole(self, whole: bytes) -> None:
-        self.transport.write(whole)
-        self.server_state.total_requests += 1
 
     def _allow(self, cycle: Cycle, *, alone: bool) -> None:
         """Offer what needs the socket itself."""
@@ -365,7 +299,7 @@ class Protocol(Heads):
         """Note that the body is whole."""
         if self.parser.should_upgrade():
             return
-        if not self._busy() and not self._reads_body():
+        if not self.busy() and not self.reads_body():
             # It was answered at once.
             self.deadline.set(Phase.IDLE, self.limits.idle_seconds)
             return
@@ -456,7 +390,7 @@ class Protocol(Heads):
         """Answer what cannot be read, after those that could, and close the connection."""
         self.deaf = True
         self.refusal = refusal((status, text), self.server_state.default_headers)
-        if not self._busy():
+        if not self.busy():
             self.transport.write(self.refusal)
             self._part(linger=True)
         elif not self.in_head and self.cycle.more_body:
@@ -464,19 +398,6 @@ class Protocol(Heads):
             cast("Cycle", self.cycle).fail(RequestMalformed(text))
         else:
             self.flow.pause_reading()
-
-    def _busy(self) -> bool:
-        latest = self._latest
-        return latest is not None and not latest.response_complete
-
-    def _reads_body(self) -> bool:
-        latest = self._latest
-        return latest is not None and latest.more_body
-
-    @property
-    def _latest(self) -> Cycle | None:
-        """The request that was read last, or is being read; uvicorn hides that there may be none."""
-        return cast("Cycle | None", self.cycle)
 
     def _part(self, *, linger: bool) -> None:
         """Close; if bytes may still come, not at once: closing on them would destroy the answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from functools import partial
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # A body that pauses for so long gives its buffer back, so a stalled upload holds none.
 LULL = 0.5
 _SPARE = 16
+# A fast sender's bytes are waited for until there are so many: each time that costs the same. The
+# kernel may hold that much for a connection, whether we look or not.
+WORTH_READING = 256 * 1024
 # A body in chunks has no length before its end, which looks like this.
 _UNKNOWN = 1 << 62
 _LAST = b"\r\n\r\n"
@@ -76,6 +80,8 @@ class Receiving:
         self.filled = 0
         self.job: asyncio.Future[None] | None = None
         self.lull: asyncio.TimerHandle | None = None
+        # How many bytes must have come before the loop tells of any.
+        self.low = 1
 
     async def run(self) -> int:
         """Receive all that was announced and count it, or raise Disconnected or RequestTimeout."""
@@ -120,6 +126,7 @@ class Receiving:
         try:
             self._readable()
             if not done.done():
+                self._wait_for(self._worth())
                 self.loop.add_reader(self.socket.fileno(), self._readable)
             await done
         finally:
@@ -151,10 +158,30 @@ class Receiving:
             done.set_result(None)
         elif self.lull is None:
             self.lull = self.loop.call_later(LULL, self._slow)
+        elif self._worth() < self.low:
+            self._wait_for(self._worth())
+
+    def _worth(self) -> int:
+        """Say how many bytes are sure to come, and worth a look."""
+        return min(WORTH_READING, self.left)
+
+    def _wait_for(self, count: int) -> None:
+        """Have the loop tell of bytes when so many came, or at once after a lull."""
+        if count != self.low:
+            self.low = count
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+        if count > 1 and self.lull is None:
+            self.lull = self.loop.call_later(LULL, self._slow)
 
     def _slow(self) -> None:
+        self.lull = None
         done = self.cycle.waiting_for
-        if done is not None and not done.done():
+        if done is None or done.done():
+            return
+        if self.low > 1:
+            self._wait_for(1)
+            self._readable()
+        if self.filled and not done.done():
             done.set_result(None)
 
     async def _hand_on(self) -> None:
@@ -186,6 +213,9 @@ class Receiving:
             await settled(job)
 
     async def _stop(self) -> None:
+        # The connection's own descriptor is of the same socket, and heads are short.
+        with contextlib.suppress(OSError):
+            self._wait_for(1)
         self.socket.close()
         try:
             await self._settle()
@@ -221,6 +251,11 @@ class ReceivingChunks(Receiving):
         return buffer.endswith(_LAST, max(0, self.filled - len(_LAST)), self.filled) or (
             self.filled < len(_LAST) and buffer[self.filled - 1] == _NEWLINE
         )
+
+    @override
+    def _worth(self) -> int:
+        """Say how many bytes are worth a look: any may be the last."""
+        return 1
 
     @override
     async def _decoded(self, buffer: bytearray, count: int) -> int:
