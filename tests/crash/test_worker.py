@@ -14,7 +14,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ from tests.worlds import MASTER_KEY, World, opened
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
+# What a worker says is read when it has ended: until then it must not wait for a reader.
+TOLD = 1 << 24
 STUCK = "one-that-never-ends-a-job"
 EVENTS = Statement(select(t.event.c.uuid, t.event.c.kind, t.event.c.body).order_by(t.event.c.id))
 WAITING = Statement(select(t.outbox.c.uuid).order_by(t.outbox.c.id))
@@ -64,6 +66,7 @@ class Work:
     world: World
     data: Path
     settings: dict[str, str]
+    workers: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     @property
     def notes(self) -> set[str]:
@@ -79,9 +82,17 @@ class Work:
         command = program or ("-m", "moorage", "work")
         set_ = environment(self.data, **self.settings, **given, WORKER_NAME=name)
         set_["PYTHONPATH"] += f":{ROOT}"
-        return await asyncio.create_subprocess_exec(
-            sys.executable, *command, env=set_, stderr=asyncio.subprocess.PIPE
+        made = await asyncio.create_subprocess_exec(
+            sys.executable, *command, env=set_, stderr=asyncio.subprocess.PIPE, limit=TOLD
         )
+        self.workers.append(made)
+        return made
+
+    async def close(self) -> None:
+        """End the workers that a test which failed has left."""
+        for one in self.workers:
+            if one.returncode is None:
+                await kill(one)
 
 
 @asynccontextmanager
@@ -90,7 +101,11 @@ async def cell(data: Path, **given: str) -> AsyncIterator[Work]:
     place = parts.Place(data, given.get("DATABASE_URL", ""), (data / "blobs").as_uri(), MASTER_KEY)
     (data / "notes").mkdir()
     async with opened(place) as world:
-        yield Work(world, data, {"MASTER_KEY": MASTER_KEY, "COLLECTION_INTERVAL": "1s", **given})
+        work = Work(world, data, {"MASTER_KEY": MASTER_KEY, "COLLECTION_INTERVAL": "1s", **given})
+        try:
+            yield work
+        finally:
+            await work.close()
 
 
 @pytest.fixture

@@ -321,7 +321,7 @@ async def test_a_warm_request_asks_the_database_nothing(world: World) -> None:
         await access.verdict(await access.identify(header), TEAM, "pull")
     cold = counting.asked
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         # On PostgreSQL the news of the robot may still be on its way.
         while counting.asked:
             counting.asked = 0

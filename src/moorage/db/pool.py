@@ -39,8 +39,11 @@ SETTINGS = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
 }
+_UNUSABLE = (TimeoutError, asyncpg.InternalClientError)
+"""After these a connection is of no more use, though it says that it is open: an answer may still come, or the server has
+said that it goes, and is not gone yet (the driver calls what is asked then an error of its own)."""
 LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
-        OSError, TimeoutError)  # fmt: skip
+        OSError, *_UNUSABLE)  # fmt: skip
 _BUSY = (
     asyncpg.CannotConnectNowError,
     asyncpg.InsufficientResourcesError,
@@ -157,7 +160,7 @@ class Pool:
         connection = await self.acquire()
         try:
             yield connection
-        except (asyncio.CancelledError, TimeoutError):
+        except (asyncio.CancelledError, *_UNUSABLE):
             connection.terminate()
             raise
         finally:
@@ -170,10 +173,11 @@ class Pool:
             try:
                 return await ask(connection)
             except (asyncpg.PostgresError, *LOST) as error:
-                if isinstance(error, TimeoutError):
+                if isinstance(error, _UNUSABLE):
                     connection.terminate()
                 if last or not connection.is_closed():
                     raise translated(error) from error
+                self._distrust()
             except asyncio.CancelledError:
                 connection.terminate()
                 raise
@@ -188,6 +192,13 @@ class Pool:
         for connection in idle:
             with contextlib.suppress(asyncpg.PostgresError, *LOST):
                 await connection.close(timeout=2)
+        self._made -= len(idle)
+
+    def _distrust(self) -> None:
+        """Drop what is idle: where one connection died unseen, the others may have died with it."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.terminate()
         self._made -= len(idle)
 
     async def _wait(self) -> Connection | None:
