@@ -299,10 +299,10 @@ class Away:
     def now(self) -> int:
         return self.db.now()
 
-    async def change(self, work: Any) -> Any:
+    async def record(self, work: Any) -> Any:
         if self.is_away:
             raise Unavailable
-        return await self.db.change(work)
+        return await self.db.record(work)
 
 
 @SQLITE
