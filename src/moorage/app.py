@@ -325,7 +325,9 @@ def _place(set_: Settings) -> Place:
     from moorage.parts import Place
 
     kept = set_.keeping
-    return Place(kept.data, kept.database_url, kept.blobs, kept.master_key)
+    return Place(
+        kept.data, kept.database_url, kept.blobs, kept.master_key, connections=kept.database_connections
+    )
 
 
 def _opened(set_: Settings, *, create: bool = False) -> AbstractAsyncContextManager[Parts]:

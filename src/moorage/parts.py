@@ -39,6 +39,8 @@ class Place:
     database_url: str
     store_url: str
     master_key: str
+    connections: int = 10
+    """To PostgreSQL, of one process."""
 
     @property
     def cell_file(self) -> Path:
@@ -128,7 +130,7 @@ async def _connected(place: Place, *, create: bool) -> Postgres:
     # Imported here, since a machine with SQLite should not pay for the client's memory.
     from moorage.db.postgres import Postgres  # noqa: PLC0415
 
-    return await Postgres.connect(place.database_url, create=create)
+    return await Postgres.connect(place.database_url, create=create, size=place.connections)
 
 
 async def _master(place: Place, cell: Database, *, create: bool) -> MasterKey:

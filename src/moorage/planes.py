@@ -159,12 +159,13 @@ def opener(
     set_: Settings, parts: Parts, counter: Counter | None = None
 ) -> Callable[[Entry], Awaitable[Registry]]:
     """Give what opens a registry: its rows, its bytes, and who may do what with them."""
-    passwords = Passwords()
+    passwords = Passwords(threads=set_.entering.password_checks)
     asked = set_.requests
     limits = Limits(
         manifest_size=asked.manifest_size,
         tags_per_push=asked.tags_per_push,
-        page_size=asked.page_size_most,
+        page_size=min(asked.page_size, asked.page_size_most),
+        page_size_most=asked.page_size_most,
         upload_lifetime=int(set_.upkeep.upload_expiry * SECOND),
         slowest_transfer=asked.slowest_transfer,
     )
@@ -181,7 +182,14 @@ def opener(
     async def open_(entry: Entry) -> Registry:
         db = await parts.open_database(entry)
         store = parts.store.under(entry.prefix)
-        access = Access(db, entry.uuid, parts.master, passwords, token_life=int(set_.entering.token_lifetime))
+        access = Access(
+            db,
+            entry.uuid,
+            parts.master,
+            passwords,
+            token_life=int(set_.entering.token_lifetime),
+            refresh_life=int(set_.entering.refresh_lifetime * SECOND),
+        )
         uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
         slots = Slots(0, asked.parallel_wait, leases(entry))
         return Registry(entry, db, store, access, uploads, Pulls(db), Gathered(db), slots, limits)

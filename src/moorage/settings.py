@@ -125,7 +125,8 @@ class Keeping:
         "DATABASE_CONNECTIONS",
         kinds.count(2, 1000),
         "10",
-        "How many PostgreSQL connections one process may hold.",
+        "How many PostgreSQL connections one process asks on. One more hears of changed rights, and a worker's jobs"
+        " take five.",
     )
     store_url: str = _setting(
         "STORE_URL",
@@ -205,10 +206,17 @@ class Requests:
         "TAGS_PER_PUSH", kinds.count(1, 1000), "50", "The most tags that one manifest push may name."
     )
     page_size: int = _setting(
-        "PAGE_SIZE", kinds.count(1, 10_000), "100", "How many names a list holds when none is asked."
+        "PAGE_SIZE",
+        kinds.count(1, 10_000),
+        "1000",
+        "How many names one list page holds when the client does not say; never more than MOORAGE_PAGE_SIZE_MOST."
+        " Some clients never ask for a second page.",
     )
     page_size_most: int = _setting(
-        "PAGE_SIZE_MOST", kinds.count(1, 10_000), "1000", "The most names that one list page holds."
+        "PAGE_SIZE_MOST",
+        kinds.count(1, 10_000),
+        "1000",
+        "The most names that one list page holds, whatever the client asks.",
     )
     parallel_wait: float = _setting(
         "PARALLEL_WAIT",
@@ -240,8 +248,8 @@ class Entering:
     refresh_lifetime: float = _setting(
         "REFRESH_LIFETIME",
         kinds.duration("1h", "365d"),
-        "30d",
-        "How long a refresh token is good for.",
+        "90d",
+        "How long a refresh token, which `docker login` keeps, is good for after its last use.",
     )
     password_checks: int = _setting(
         "PASSWORD_CHECKS",
@@ -379,11 +387,9 @@ def _fields(group: type[Any]) -> Iterator[tuple[str, Setting]]:
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
-    listening, requests = settings.listening, settings.requests
+    listening = settings.listening
     if (listening.tls_cert is None) != (listening.tls_key is None):
         yield "MOORAGE_TLS_CERT and MOORAGE_TLS_KEY: set both, or neither"
     for variable, file in (("TLS_CERT", listening.tls_cert), ("TLS_KEY", listening.tls_key)):
         if file is not None and not file.is_file():
             yield f"{PREFIX}{variable}: there is no file {str(file)!r}"
-    if requests.page_size > requests.page_size_most:
-        yield "MOORAGE_PAGE_SIZE: it is more than MOORAGE_PAGE_SIZE_MOST, which it must not be"

@@ -197,7 +197,7 @@ async def test_a_schema_that_moves_under_a_statement_is_met_in_reads_and_in_turn
     postgres_server: PostgresServer,
 ) -> None:
     url = await asyncio.to_thread(postgres_server.cell)
-    postgres = await Postgres.connect(url + "?pool=1")
+    postgres = await Postgres.connect(url, size=1)
     db = postgres.bound(1)
     await db.write(START)
 

@@ -334,6 +334,20 @@ async def test_a_refresh_token_lives_ninety_days_from_its_last_use(world: World)
     assert (first, second, await use()) == (200, 200, 401)
 
 
+async def test_a_refresh_token_that_is_out_ends_sooner_when_its_life_is_shortened(world: World) -> None:
+    kept = (await world.ask(user="guest", offline_token="true")).json()["refresh_token"]
+    world.access = Access(world.db, REGISTRY, world.master, world.passwords, refresh_life=3600 * 1_000_000)
+
+    world.clock.go_on(3000)
+    first = (await world.post(grant_type="refresh_token", refresh_token=kept)).status_code
+    world.clock.go_on(3000)
+    second = (await world.post(grant_type="refresh_token", refresh_token=kept)).status_code
+    world.clock.go_on(3601)
+    third = (await world.post(grant_type="refresh_token", refresh_token=kept)).status_code
+
+    assert (first, second, third) == (200, 200, 401)
+
+
 async def test_a_password_under_old_parameters_is_hashed_anew_at_sign_in(world: World) -> None:
     weak = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
     await world.change(lambda tx: users.set_password(tx, world.numbers["guest"], weak))

@@ -156,7 +156,7 @@ def _psycopg(address: str) -> Any:
 
 def _driver_options(url: str) -> str:
     """Keep the options of a URL that are the driver's, and leave ours out."""
-    ours = ("prepared=", "pool=", "listen=")
+    ours = ("prepared=", "listen=")
     kept = [part for part in url.partition("?")[2].split("&") if part and not part.startswith(ours)]
     return "?" + "&".join(kept) if kept else ""
 

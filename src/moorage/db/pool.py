@@ -67,12 +67,11 @@ class Address:
     """Where notifications come from, when the proxy passes none."""
 
     @classmethod
-    def parse(cls, url: str) -> Self:
-        """Read ``postgresql://…``; ``prepared=0``, ``pool=`` and ``listen=`` are ours, the rest the driver's."""
+    def parse(cls, url: str, *, size: int = 10) -> Self:
+        """Read ``postgresql://…``; ``prepared=0`` and ``listen=`` are ours, the rest the driver's."""
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query))
         prepared = options.pop("prepared", "1") != "0"
-        size = int(options.pop("pool", "10"))
         listen = options.pop("listen", None)
         bare = urlunsplit(parts._replace(query=urlencode(options)))
         return cls(bare, prepared, size, listen or (bare if prepared else None))

@@ -43,12 +43,14 @@ class Postgres:
         self._turns: WeakValueDictionary[int, Turns] = WeakValueDictionary()
 
     @classmethod
-    async def connect(cls, dsn: str, *, clock: Callable[[], int] = clock, create: bool = False) -> Self:
-        """Connect, and check the schema; *create* makes it or brings it forward where it must be.
+    async def connect(
+        cls, dsn: str, *, clock: Callable[[], int] = clock, create: bool = False, size: int = 10
+    ) -> Self:
+        """Connect, on no more than *size* connections, and check the schema; *create* makes or upgrades it.
 
         Raises Unavailable when nobody answers or the schema is too old, and NewerSchema.
         """
-        made = cls(Address.parse(dsn), clock)
+        made = cls(Address.parse(dsn, size=size), clock)
         try:
             await made._check(dsn if create else None)
         except BaseException:

@@ -115,11 +115,16 @@ class Access:
         passwords: Passwords,
         *,
         token_life: int = tokens.LIFE,
+        refresh_life: int = refresh.LIFE,
     ) -> None:
-        """Work on the rows of the registry whose lasting name (its uuid) is *registry*."""
+        """Work on the rows of the registry whose lasting name (its uuid) is *registry*.
+
+        Access tokens live for seconds, refresh tokens for microseconds after their last use.
+        """
         self.db = db
         self.tokens = Tokens(db, registry, master)
         self.token_life = max(60, min(token_life, tokens.LONGEST_LIFE))
+        self._refresh_life = refresh_life
         self._passwords = passwords
         self._known = _Known(tokens.NEVER)
 
@@ -158,13 +163,13 @@ class Access:
 
     async def refreshed(self, text: str) -> Account:
         """Give the account that a refresh token stands for, or raise Unauthorized."""
-        return await refresh.account(self.db, text)
+        return await refresh.account(self.db, text, life=self._refresh_life)
 
     async def issue_refresh_token(self, caller: Caller, *, client: str) -> str:
         """Make a refresh token for a caller who signed in."""
 
         async def work(tx: Tx) -> str:
-            return await refresh.issue(tx, caller, client=client)
+            return await refresh.issue(tx, caller, client=client, life=self._refresh_life)
 
         return await self.db.change(work)
 

@@ -29,6 +29,7 @@ class Limits:
     manifest_size: int = 4 << 20
     tags_per_push: int = 50
     page_size: int = 1000
+    page_size_most: int = 1000
     upload_lifetime: int = 7 * 86_400_000_000
     blob_size: int = 1 << 50
     slowest_transfer: int = 32 << 10

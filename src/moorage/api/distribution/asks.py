@@ -114,14 +114,14 @@ class Ask:
 
     def page(self) -> tuple[int, str]:
         """Read how many entries are wanted, bounded, and the one they come after."""
-        text, most = self.query("n"), self.registry.limits.page_size
+        text, limits = self.query("n"), self.registry.limits
         last = self.query("last") or ""
         if text is None:
-            return most, last
+            return limits.page_size, last
         if not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
             message = f"n={text[:40]!r} is not a number of entries; it is a whole number from 0 on"
             raise PaginationNumberInvalid(message, n=text[:40])
-        return min(int(text), most), last
+        return min(int(text), limits.page_size_most), last
 
     def needed_digest(self) -> Digest:
         """Give the query's digest, or raise DigestInvalid."""
