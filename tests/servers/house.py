@@ -21,8 +21,8 @@ SECONDS = 60.0
 _ADDRESS = re.compile(r"^  (Registry|Console|Operator)\s+https?://\S+:(\d+)$", re.MULTILINE)
 
 
-def environment(data: Path, **settings: str) -> dict[str, str]:
-    """Give a process's environment: this one's, without its settings, and with these."""
+def environment(data: Path, *, source: str = str(SOURCE), **settings: str) -> dict[str, str]:
+    """Give a process's environment: this one's, without its settings, and with these. *source* is the code it runs."""
     # Compiling every module at every start is nobody's real start.
     kept = {
         name: value
@@ -31,14 +31,16 @@ def environment(data: Path, **settings: str) -> dict[str, str]:
     }
     ports = dict.fromkeys(("REGISTRY_PORT", "CONSOLE_PORT", "OPS_PORT"), "0")
     given = {"DATA": str(data), **ports, **settings}
-    return {**kept, "PYTHONPATH": str(SOURCE), **{f"MOORAGE_{name}": value for name, value in given.items()}}
+    return {**kept, "PYTHONPATH": source, **{f"MOORAGE_{name}": value for name, value in given.items()}}
 
 
-def moorage(*arguments: str, data: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def moorage(
+    *arguments: str, data: Path, source: str = str(SOURCE), **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "moorage", *arguments],
-        env=environment(data, **settings),
+        env=environment(data, source=source, **settings),
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -81,11 +83,11 @@ class House:
 
 
 @contextlib.contextmanager
-def house(data: Path, **settings: str) -> Iterator[House]:
+def house(data: Path, *, source: str = str(SOURCE), **settings: str) -> Iterator[House]:
     """Run `moorage up` until the block ends."""
     begun = time.monotonic()
     command = [sys.executable, "-m", "moorage", "up"]
-    given = environment(data, **settings)
+    given = environment(data, source=source, **settings)
     with subprocess.Popen(command, env=given, stdout=subprocess.PIPE, text=True) as process:
         try:
             greeting = _greeting(process)
