@@ -198,7 +198,7 @@ def opener(
 
 
 async def first_registry(set_: Settings, parts: Parts) -> str | None:
-    """Make the first registry, if there is none; give its administrator's password if it was made just now."""
+    """Make the first registry, if there is none; give its administrator's password if it was generated now."""
     plan = provisioning.PLANS["LOCAL"]
     port = set_.listening.registry_port
     entry = await provisioning.place(parts.cell, FIRST, plan, first_port=port, zone=set_.listening.zone)
@@ -208,7 +208,7 @@ async def first_registry(set_: Settings, parts: Parts) -> str | None:
 async def ensure_rows(
     parts: Parts, entry: Entry, *, creates_projects: bool = False, password: str | None = None
 ) -> str | None:
-    """Make a registry's first rows, if they are not there; give the administrator's password if it was made now."""
+    """Make a registry's first rows, if they are not there; give the password that was generated now, if any was."""
     db = await parts.open_database(entry)
     try:
         return await provisioning.ensure_content(

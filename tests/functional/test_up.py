@@ -103,6 +103,16 @@ async def test_a_request_s_id_is_taken_if_it_is_harmless(running: House, *, give
         assert len(answer.headers.get_list("x-request-id")) == 1
 
 
+def test_a_password_that_was_chosen_is_not_shown(tmp_path: Path):
+    """Standard output ends in journals and container logs."""
+    with house(tmp_path / "data", PASSWORD="Chosen-pass-1") as running:
+        signed_in = httpx.get(f"{running.registry}/v2/", auth=("admin", "Chosen-pass-1"))
+
+    assert signed_in.status_code == 200
+    assert "Chosen-pass-1" not in running.greeting
+    assert "Password" not in running.greeting
+
+
 def test_a_second_start_makes_nothing_and_tells_no_password(tmp_path: Path):
     with house(tmp_path / "data"):
         pass

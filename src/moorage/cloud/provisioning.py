@@ -146,9 +146,9 @@ async def _name(cell: Database, found: Entry, zone: str) -> None:
 async def ensure_content(
     db: Database, passwords: Passwords, plan: Plan, *, creates_projects: bool, password: str | None = None
 ) -> str | None:
-    """Make a registry's first rows: its own, project ``library`` and the administrator; give a password made for it.
+    """Make a registry's first rows: its own, project ``library`` and the administrator.
 
-    *password* is the administrator's if given; else one is generated, the first time only.
+    *password* is the administrator's if given, and is shown to nobody; else one is generated the first time, and given.
     """
     if await db.one(_ROW) is None:
         await db.write(
@@ -173,7 +173,8 @@ async def ensure_content(
             return False
         return True
 
-    return chosen if await db.change(work) else None
+    made = await db.change(work)
+    return chosen if made and not password else None
 
 
 async def create(
