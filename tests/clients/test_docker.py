@@ -18,11 +18,13 @@ def pushed(desk: Desk, name: str) -> tuple[str, str]:
     layout = desk.layout()
     digests = []
     for architecture in ("amd64", "arm64"):
-        digests.append(layout.name(architecture, layout.image(name, architecture))["digest"])
+        layout.name(architecture, layout.image(name, architecture))
+        # Debian 12's docker reads no other format's manifest by itself.
         desk.run(
-            "skopeo", "copy", "--dest-tls-verify=false",
+            "skopeo", "copy", "--dest-tls-verify=false", "--format", "v2s2",
             f"oci:{layout.path}:{architecture}", f"docker://{desk.host}/library/{name}:{architecture}",
         )  # fmt: skip
+        digests.append(desk.head(f"library/{name}/manifests/{architecture}").headers["docker-content-digest"])
     return digests[0], digests[1]
 
 
