@@ -108,7 +108,9 @@ def test_podman_gets_back_an_image_that_it_pushed_with_zstd(desk: Desk, podman: 
 
 def test_podman_gets_only_the_parts_of_a_layer_that_it_asks_for(desk: Desk, kept: str):
     if "overlay" not in Path("/proc/filesystems").read_text():
-        pytest.skip("this kernel has no overlay file system, which podman needs to take layers in parts")
+        pytest.skip(
+            "the overlay file system of this kernel is missing: podman needs it to take layers in parts"
+        )
     sign_in(desk, "skopeo")
     layout = desk.layout()
     layout.name("v1", layout.image("podman parts"))
