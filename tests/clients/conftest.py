@@ -69,11 +69,11 @@ class Desk:
 
     def head(self, path: str) -> httpx.Response:
         """Ask the registry itself what is there."""
-        return httpx.head(f"http://{self.host}/v2/{path}", auth=(ADMIN, PASSWORD))
+        return httpx.head(f"http://{self.host}/v2/{path}", auth=(ADMIN, PASSWORD), timeout=SECONDS)
 
     def get(self, path: str) -> httpx.Response:
         """Get from the registry itself."""
-        return httpx.get(f"http://{self.host}/v2/{path}", auth=(ADMIN, PASSWORD))
+        return httpx.get(f"http://{self.host}/v2/{path}", auth=(ADMIN, PASSWORD), timeout=SECONDS)
 
 
 @pytest.fixture

@@ -34,12 +34,15 @@ def kept() -> Iterator[str]:
 
 @pytest.fixture
 def podman(desk: Desk, kept: str) -> Callable[..., str]:
-    """Give what runs podman, with a storage of its own."""
+    """Give what runs podman, with a storage of its own, and locks that no other podman of this machine shares."""
     flags = [
         *("--root", f"{kept}/root", "--runroot", f"{kept}/run", "--storage-driver", "vfs"),
-        *("--cgroup-manager", "cgroupfs", "--events-backend", "file"),
+        *("--tmpdir", f"{kept}/state", "--cgroup-manager", "cgroupfs", "--events-backend", "file"),
     ]
-    return lambda *arguments: desk.run("podman", *flags, *arguments)
+    settings = desk.home / "containers.conf"
+    settings.write_text('[engine]\nlock_type = "file"\n')
+    given = {"CONTAINERS_CONF": str(settings)}
+    return lambda *arguments: desk.run("podman", *flags, *arguments, environment=given)
 
 
 @pytest.fixture
