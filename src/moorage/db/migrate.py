@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moorage.db import files
+from moorage.db import estimates, files
 from moorage.errors import NewerSchema, Unavailable
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def ensure_file(family: Family, path: Path, reader: sqlite3.Connection, *, contr
     """Bring an open file forward where it must be, or raise NewerSchema. Mostly one short query."""
     version = file_version(family, reader)
     family.check(version)
-    if version != (family.revisions[-1] if contract else family.opened_to[version]):
+    wanted = family.revisions[-1] if contract else family.opened_to[version]
+    if version != wanted or not estimates.are_told(reader):
         upgrade_file(family, path, contract=contract)
 
 
@@ -137,6 +138,7 @@ def upgrade_file(family: Family, path: Path, *, contract: bool = False) -> None:
             broken = raw.execute("PRAGMA foreign_key_check").fetchall()
             if broken:
                 raise Unavailable(f"{path}: rows of {broken[0][0]} lost what they refer to in a migration")
+            estimates.tell(raw)
         finally:
             raw.close()
 
