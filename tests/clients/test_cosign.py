@@ -141,6 +141,25 @@ def test_a_copy_made_by_oras_keeps_what_cosign_signed(desk: Desk, cosign: Callab
     assert json.loads(cosign("verify", *VERIFYING, f"{desk.host}/{copied}@{digest}"))
 
 
+def test_a_copy_made_by_skopeo_keeps_a_signature_that_is_a_tag(desk: Desk, cosign: Callable[..., str]):
+    name, copied = "library/cosign-skopeo", "team/cosign/skopeo"
+    layout = desk.layout()
+    layout.name("v1", layout.image("cosign and skopeo"))
+    digest = desk.push(layout, "v1", name)
+    cosign("sign", *SIGNING, AS_TAGS, f"{desk.host}/{name}@{digest}")
+    (desk.home / "registries.d").mkdir()
+    (desk.home / "registries.d" / "here.yaml").write_text(
+        f"docker:\n  {desk.host}:\n    use-sigstore-attachments: true\n"
+    )
+
+    desk.run(
+        "skopeo", "--registries.d", "registries.d", "copy", "--src-tls-verify=false", "--dest-tls-verify=false",
+        f"docker://{desk.host}/{name}:v1", f"docker://{desk.host}/{copied}:v1",
+    )  # fmt: skip
+
+    assert json.loads(cosign("verify", *VERIFYING, AS_TAGS, f"{desk.host}/{copied}@{digest}"))
+
+
 def test_cosign_saves_a_signed_image_and_loads_it_elsewhere(desk: Desk, cosign: Callable[..., str]):
     name, loaded = "library/cosign-save", "team/cosign/loaded"
     digest = desk.push_index(name)
