@@ -405,7 +405,12 @@ class Protocol(QuickHeads):
         """Close; if bytes may still come, not at once: closing on them would destroy the answer."""
         self.deaf = True
         if linger and self.transport.can_write_eof():
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:
+                # The other end is gone already.
+                self.transport.abort()
+                return
             self.flow.resume_reading()
             self.deadline.set(Phase.PARTING, self.limits.linger_seconds)
             return
