@@ -10,7 +10,6 @@ import pytest
 
 from tests.functional.http_world import MIB
 from tests.functional.quick_world import client
-from tests.worlds import World
 
 __all__ = ["client"]
 
