@@ -120,9 +120,7 @@ def test_podman_gets_only_the_parts_of_a_layer_that_it_asks_for(
     desk: Desk, kept: str, podman: Callable[..., str]
 ):
     if "overlay" not in Path("/proc/filesystems").read_text():
-        pytest.skip(
-            "the overlay file system of this kernel is missing: podman needs it to take layers in parts"
-        )
+        pytest.skip("overlay, which podman needs to take layers in parts, is missing on this machine")
     sign_in(desk, "podman")
     layout = desk.layout()
     layout.name("v1", layout.image("podman parts"))
