@@ -88,6 +88,7 @@ async def test_an_unknown_host_is_refused_in_the_dialect_of_its_path(running: Ho
 
         assert (oci.status_code, page.status_code) == (421, 421)
         assert oci.json()["errors"][0]["detail"] == {"host": "rebound.example:5000"}
+        assert "MOORAGE_NAMES" in oci.json()["errors"][0]["message"]
         assert page.headers["content-type"].startswith("text/plain")
 
 
@@ -111,6 +112,27 @@ def test_a_password_that_was_chosen_is_not_shown(tmp_path: Path):
     assert signed_in.status_code == 200
     assert "Chosen-pass-1" not in running.greeting
     assert "Password" not in running.greeting
+
+
+async def test_a_domain_that_is_set_later_gives_the_first_registry_a_name_that_the_greeting_shows(
+    tmp_path: Path,
+):
+    with house(tmp_path / "data"):
+        pass
+
+    for _ in range(2):
+        with house(tmp_path / "data", DOMAIN="moorage.test") as running:
+            found = re.search(
+                r"^  Its name +(\S+\.local\.moorage\.test:\d+)$", running.greeting, re.MULTILINE
+            )
+            assert found is not None
+            assert f"docker push {found[1]}/library/alpine" in running.greeting
+            async with httpx.AsyncClient() as client:
+                answer = await client.get(f"{running.registry}/v2/", headers={"Host": found[1]})
+                page = await client.get(running.console)
+
+            assert answer.status_code == 401
+            assert f"docker push {found[1]}/library/alpine" in page.text
 
 
 def test_a_second_start_makes_nothing_and_tells_no_password(tmp_path: Path):
