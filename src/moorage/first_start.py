@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,16 +33,14 @@ def make_folder(data: Path) -> None:
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def prepared(data: Path, zone: str) -> str | None:
-    """Give the first registry's host name in a zone ("" without one) if this release has prepared the folder for it."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        noted = json.loads((data / PREPARED).read_text())
-        if (noted["version"], noted["zone"]) == (__version__, zone):
-            return str(noted["host"])
-    return None
+def is_prepared(data: Path) -> bool:
+    """Say whether this release has prepared the folder already."""
+    try:
+        return (data / PREPARED).read_text() == __version__
+    except OSError:
+        return False
 
 
-def note_prepared(data: Path, zone: str, host: str) -> None:
+def note_prepared(data: Path) -> None:
     """Note that everything is made: what is asked for again is found there."""
-    noted = {"version": __version__, "zone": zone, "host": host}
-    (data / PREPARED).write_text(json.dumps(noted))
+    (data / PREPARED).write_text(__version__)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moorage.db import Database, Vanished, files
-from moorage.errors import NewerSchema, Unavailable
+from moorage.errors import Unavailable
 from moorage.jobs import Awaited, CannotWork, Handlers, Job
 from moorage.parts import Parts, name_of
-from moorage.registry import collection, relay
+from moorage.registry import collection, dooming, relay
 from moorage.registry.collection import Collected, Terms
 from moorage.registry.directory import Directory, Entry
 from moorage.registry.relay import Begin
@@ -227,7 +227,7 @@ class Worker:
             raise
         except Vanished:
             self._left.discard(name)
-        except (Unavailable, NewerSchema) as problem:
+        except Unavailable as problem:
             self._left.add(name)
             LOG.warning("events wait in the outbox: %s", problem, extra={"registry": entry.name})
         except Exception:
@@ -320,7 +320,7 @@ async def _collect_whole(parts: Parts, entry: Entry, terms_: Terms) -> Collected
 
 async def alarm(db: Database, entry: Entry) -> None:
     """Log an alarm if bytes that are in use stand to be destroyed, which collection itself then refuses to do."""
-    key = await collection.contradiction(db)
+    key = await dooming.contradiction(db)
     if key is not None:
         LOG.error("ALARM: bytes are doomed and in use at once", extra={"registry": entry.name, "key": key})
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from moorage import parts
+from moorage.registry import collection
 from moorage.registry.recount import recount
 from tests.conformance.site import Site, digest_of
 from tests.servers.house import House, house
@@ -23,6 +24,7 @@ from tests.worlds import ADMIN, PASSWORD, opened
 KILLS = 8
 CLIENTS = 4
 SECONDS = 60.0
+HOUR = 3_600_000_000
 
 
 @dataclass(slots=True)
@@ -130,6 +132,31 @@ async def test_an_upload_goes_on_after_a_kill_between_and_within_its_chunks(kill
         assert (await site.get(f"blobs/{digest_of(whole)}")).content == whole
     up.stop()
     await _is_counted_right(killable)
+
+
+async def test_uploads_cancelled_while_workers_are_killed_leave_nothing(killable: Place):
+    up, piece = killable.up, b"0123456789" * 10_000
+    async with httpx.AsyncClient(base_url=up.registry, auth=(ADMIN, PASSWORD), timeout=SECONDS) as client:
+        site = Site(client)
+        locations = [await site.begin() for _ in range(40)]
+        await asyncio.gather(*(site.append(location, piece) for location in locations))
+        for turn in range(2):
+            half = locations[turn::2]
+            cancelling = [asyncio.create_task(client.delete(location)) for location in half]
+            await asyncio.wait(cancelling, return_when=asyncio.FIRST_COMPLETED)
+            await _kill_one(up, turn)
+            await asyncio.wait(cancelling)
+            for location in half:
+                assert (await client.delete(location)).status_code in {204, 404}
+    up.stop()
+
+    await _is_counted_right(killable)
+    async with opened(killable.place) as world:
+        registry = await world.registry(
+            next(entry for entry in world.plane.directory.all() if entry.name == "first")
+        )
+        await collection.collect(registry.db, registry.store, longest_request=HOUR, margin=HOUR)
+        assert [stored.size async for stored in registry.store.list()] == []
 
 
 async def _half_sent(up: House, location: str, chunk: bytes) -> asyncio.StreamWriter:

@@ -19,6 +19,7 @@ from typing import Any
 from moorage.db import migrate
 from moorage.db.statements import REGISTRY, Statement
 from moorage.db.writer import TURN, SqliteTx, _drive
+from moorage.registry import dooming, uploads
 from moorage.registry.uploads import Uploads
 from moorage.storage import Disconnected, Hasher, Key, Source, Stored, WrongOffset
 from moorage.storage.store import Missing
@@ -87,7 +88,12 @@ class Store:
         return found
 
     async def read(self, key: Key, start: int, end: int) -> AsyncIterator[bytes]:
-        data: bytes = await Step("size", lambda world: world.bytes[key])
+        def do(world: World) -> bytes:
+            if key not in world.bytes:
+                raise Missing(key)
+            return world.bytes[key]
+
+        data: bytes = await Step("size", do)
         yield data[start:end]
 
     async def shortcut(self, key: Key) -> Path | str | None:
@@ -107,7 +113,7 @@ class Store:
     async def room(self) -> int | None:
         return None
 
-    async def abort_leftovers(self, *, older_than_seconds: int) -> int:
+    async def abort_leftovers(self, *, older_than_seconds: int, key: Key | None = None) -> int:
         return 0
 
     def under(self, prefix: str) -> Store:
@@ -134,6 +140,11 @@ class Given:
             raise Disconnected
 
 
+def _kind(statement: Statement) -> str:
+    """Tell reads that follow a refusal, and are the same whenever they come, from those that decide something."""
+    return "after" if statement in (uploads._STANDS, dooming._DOOMED) else "read"
+
+
 class Explored:
     """A database whose turns and reads are steps."""
 
@@ -141,10 +152,12 @@ class Explored:
         self.world = world
 
     async def one(self, statement: Statement, /, **params: Any) -> Any:
-        return await Step("read", lambda world: world.read(statement, params, first=True))
+        return await Step(_kind(statement), lambda world: world.read(statement, params, first=True))
 
     async def all(self, statement: Statement, /, **params: Any) -> list[Any]:
-        rows: list[Any] = await Step("read", lambda world: world.read(statement, params, first=False))
+        rows: list[Any] = await Step(
+            _kind(statement), lambda world: world.read(statement, params, first=False)
+        )
         return rows
 
     async def change(self, work: Callable[[Any], Awaitable[Any]]) -> Any:

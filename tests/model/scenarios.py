@@ -457,6 +457,13 @@ def scenes() -> dict[str, Scene]:
             ],
             close=True,
         ),
+        "an upload cancelled while it is written": Scene(
+            [beginner()],
+            [chunk_sender("a", LAYER), canceller("d"), finisher("f", LAYER), collector("c")],
+            (0, 2),
+            1,
+            close=True,
+        ),
     }
 
 
@@ -479,6 +486,18 @@ def chunk_sender(who: str, data: bytes) -> Actor:
     async def stage(world: World, kept: dict[str, Any]) -> None:
         try:
             await world.uploads.append(await world.uploads.find(R, SHARED, "u"), Given(data))
+        except Problem:
+            return
+
+    return Actor(who, [stage])
+
+
+def canceller(who: str) -> Actor:
+    """Cancel the shared upload."""
+
+    async def stage(world: World, kept: dict[str, Any]) -> None:
+        try:
+            await world.uploads.cancel(await world.uploads.find(R, SHARED, "u"))
         except Problem:
             return
 

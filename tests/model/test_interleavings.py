@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select
 
 from moorage.db import Statement, insert
 from moorage.db.tables import doomed, manifest
-from moorage.registry import holding, links, manifests, quotas, trash, uploads
+from moorage.registry import dooming, holding, links, manifests, quotas, trash, uploads
 from moorage.storage import Hasher, Key
 from tests.model import scenarios
 from tests.model.explorer import CounterExample, Explorer, Given, Seen, Step, Store
@@ -21,7 +21,7 @@ from tests.model.scenarios import LAYER, TAG, R, Scene
 WHOLE = bool(os.environ.get("MOORAGE_EXPLORE_WHOLE"))
 """Explore all there is, for minutes: without it, fewer ticks of the clock, and what only its own actor sees is one step."""
 
-FUSED = frozenset() if WHOLE else frozenset({"write", "commit", "size", "read"})
+FUSED = frozenset() if WHOLE else frozenset({"write", "commit", "size", "read", "after"})
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def explore(
     chosen: SimpleNamespace, scene: Scene, *, whole: bool = WHOLE, fused: frozenset[str] = FUSED
 ) -> Seen:
     world = scene.world(whole=whole, prepare=lambda made: setattr(chosen, "world", made))
-    fused = frozenset() if scene.close else fused
+    fused = fused & {"after"} if scene.close else fused
     crashes = 1 if whole else scene.crashes
     return Explorer(world, scenarios.check, scenarios.rest, crashes=crashes, fused=fused).explore()
 
@@ -111,6 +111,18 @@ def test_a_key_that_is_used_twice_is_destroyed_while_it_lives(
 
     with pytest.raises(CounterExample, match="a living key is doomed"):
         explore(chosen, scenarios.scenes()["two projects finish one digest"])
+
+
+def test_bytes_that_are_written_after_they_were_destroyed_stay_unless_they_are_destroyed_again(
+    chosen: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+):
+    async def once(tx: Any, key: Key, *, twice: bool) -> None:
+        await tx.run(dooming._DOOM, key=key, at=dooming.AT_ONCE)
+
+    monkeypatch.setattr(dooming, "doom", once)
+
+    with pytest.raises(CounterExample, match="bytes for ever"):
+        explore(chosen, scenarios.scenes()["an upload cancelled while it is written"])
 
 
 def test_a_row_before_its_bytes_is_a_row_without_bytes(chosen: SimpleNamespace):

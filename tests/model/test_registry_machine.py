@@ -263,8 +263,8 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, data=layers)
     def upload(self, name: RepositoryName, data: bytes) -> None:
         begun = self.run(self.uploads.begin(name, "u"))
-        sent = self.run(self.uploads.append(begun, self.source(data)))
         try:
+            sent = self.run(self.uploads.append(begun, self.source(data)))
             self.run(self.uploads.finish(sent, Digest.of(data), SYSTEM))
         except QuotaExceeded:
             assert self.limited

@@ -9,12 +9,10 @@ from collections import defaultdict
 from dataclasses import astuple, dataclass
 from typing import Self
 
-from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy import bindparam, delete, select, update
 
-from moorage.db import Database, Statement, Tx, one_of
+from moorage.db import Database, Statement, Tx
 from moorage.db.tables import (
-    blob,
-    doomed,
     manifest,
     manifest_blob,
     manifest_child,
@@ -24,13 +22,12 @@ from moorage.db.tables import (
     repository,
     repository_blob,
     tag,
-    upload_part,
 )
 from moorage.oci.digests import Digest
-from moorage.registry import events, links, uploads
+from moorage.registry import dooming, events, links, uploads
 from moorage.registry.events import SYSTEM, record
 from moorage.registry.quotas import Account, Place
-from moorage.storage import BlobStore, Key
+from moorage.storage import BlobStore
 
 STEP = 50
 
@@ -88,19 +85,6 @@ _OLD_TAGS = Statement(
         )
     )
 )
-_DOOMED = Statement(
-    select(doomed.c.key)
-    .where(
-        doomed.c.destroy_at < bindparam("before"),
-        ~exists().where(blob.c.key == doomed.c.key),
-        ~exists().where(upload_part.c.key == doomed.c.key),
-    )
-    .order_by(doomed.c.destroy_at)
-    .limit(bindparam("most"))
-)
-_DESTROYED = Statement(delete(doomed).where(one_of(doomed.c.key, "keys")))
-_ALARM = Statement(select(doomed.c.key).where(exists().where(blob.c.key == doomed.c.key)).limit(1))
-_TRIED = Statement(update(doomed).where(one_of(doomed.c.key, "keys")).values(tries=doomed.c.tries + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +109,7 @@ class Collected:
 class Terms:
     """How long things are kept, in microseconds.
 
-    ``lease`` is how long a blob that no manifest names is promised; ``longest_request`` how long after its expiry an
+    ``lease`` is how long a blob that no manifest names is promised; ``longest_request`` how long after its end an
     upload might still be written to; ``margin`` how far clocks may differ; ``events`` how long the record is kept.
     """
 
@@ -146,14 +130,15 @@ async def tend(db: Database, store: BlobStore, terms: Terms) -> Collected:
 async def collect(db: Database, store: BlobStore, *, longest_request: int, margin: int) -> Collected:
     """Do one round: at most a step of each kind. Repeat while it did something.
 
-    *longest_request* is how long after its expiry an upload might still be written to, *margin* how far clocks may
+    *longest_request* is how long after its end an upload might still be written to, *margin* how far clocks may
     differ; both in microseconds.
     """
-    expired = await db.change(lambda tx: uploads.expire(tx, STEP, longest_request))
+    expired = await db.change(lambda tx: uploads.expire(tx, STEP, appends=store.appends))
     purged = await db.change(purge)
     reviewed = await db.change(review)
     forgotten = await db.change(forget_history)
-    return Collected(expired, purged, reviewed, forgotten, await destroy(db, store, margin))
+    destroyed = await dooming.destroy(db, store, margin=margin, longest_request=longest_request)
+    return Collected(expired, purged, reviewed, forgotten, destroyed)
 
 
 async def purge(tx: Tx) -> int:
@@ -195,21 +180,3 @@ async def forget_history(tx: Tx) -> int:
     """Drop ends of tags older than the window that a restore may reach back."""
     windows = await tx.one(_WINDOWS)
     return await tx.run(_OLD_TAGS, before=tx.at - max(windows.trash_window, windows.lease), most=STEP)
-
-
-async def destroy(db: Database, store: BlobStore, margin: int) -> int:
-    """Destroy doomed bytes whose time has come, then their rows. Nothing is held meanwhile: twice does no harm."""
-    keys = [row.key for row in await db.all(_DOOMED, before=db.now() - margin, most=STEP)]
-    if not keys:
-        return 0
-    await db.write(_TRIED, keys=keys)
-    for key in keys:
-        await store.delete(Key(key))
-    await db.write(_DESTROYED, keys=keys)
-    return len(keys)
-
-
-async def contradiction(db: Database) -> str | None:
-    """Name a key that is doomed and in use at once, which never happens; None is well."""
-    row = await db.one(_ALARM)
-    return None if row is None else str(row.key)

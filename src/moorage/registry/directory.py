@@ -84,10 +84,7 @@ class Directory:
             await self.refresh()
         found = self._find(authority, port)
         if found is None:
-            message = (
-                f"no registry is called {authority[:255]} here: use an address that `moorage registry list` shows, or have"
-                " its operator add this one to MOORAGE_NAMES"
-            )
+            message = f"no registry is called {authority[:255]} here"
             raise RegistryUnknown(message, host=authority[:255])
         return found
 
@@ -127,10 +124,10 @@ class Directory:
 
 
 def _host(authority: str) -> str:
-    """Take the port off a Host header, and the dot that ends a name which is whole."""
+    """Take the port off a Host header."""
     if authority.startswith("["):
         return authority.partition("]")[0] + "]"
-    return authority.partition(":")[0].removesuffix(".")
+    return authority.partition(":")[0]
 
 
 def _is_address(name: str) -> bool:

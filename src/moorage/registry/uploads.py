@@ -5,23 +5,25 @@ state is a hint that is used only if it counted as much. Any replica may continu
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, select, update
 
-from moorage.db import Database, Reader, Statement, Tx, insert
+from moorage.db import Database, Statement, Tx, insert
 from moorage.db.errors import Broken
-from moorage.db.tables import blob, doomed, project, repository, upload, upload_part
+from moorage.db.tables import blob, project, repository, upload, upload_part
+from moorage.errors import Unavailable
 from moorage.oci.digests import Digest
 from moorage.oci.errors import BlobUploadUnknown, DigestInvalid, RangeInvalid, SizeInvalid
 from moorage.oci.names import RepositoryName
-from moorage.registry import links, quotas, repositories
+from moorage.registry import dooming, links, quotas, repositories
 from moorage.registry.errors import QuotaExceeded
 from moorage.registry.events import Origin, record
 from moorage.registry.quotas import Account
 from moorage.registry.repositories import LIVE, Repository
-from moorage.storage import BlobStore, Disconnected, Hasher, Key, Source, WrongOffset, new_key
+from moorage.storage import BlobStore, Disconnected, Hasher, Key, Missing, Source, WrongOffset, new_key
 
 _COLUMNS = (
     upload.c.id,
@@ -49,11 +51,6 @@ _FIND = Statement(
         project.c.state == LIVE,
         upload.c.expires_at > bindparam("now"),
     )
-    .order_by(upload_part.c.n)
-)
-_PARTS = Statement(
-    select(upload_part.c.n, upload_part.c.key, upload_part.c.size)
-    .where(upload_part.c.upload_id == bindparam("upload"))
     .order_by(upload_part.c.n)
 )
 _ADD = Statement(
@@ -90,9 +87,15 @@ _SIZE_PART = Statement(
 _CLAIM = Statement(
     select(upload.c.id).where(upload.c.id == bindparam("upload"), upload.c.version == bindparam("version"))
 )
-_DROP_PARTS = Statement(delete(upload_part).where(upload_part.c.upload_id == bindparam("upload")))
+# A part is added outside any turn: this waits for one that is being added, and none is added after it.
+_LOCK = Statement(select(upload.c.id).where(upload.c.id == bindparam("upload")).with_for_update())
+_DROP_PARTS = Statement(
+    delete(upload_part)
+    .where(upload_part.c.upload_id == bindparam("upload"))
+    .returning(upload_part.c.key, upload_part.c.size)
+)
 _DROP = Statement(delete(upload).where(upload.c.id == bindparam("upload")))
-_DOOM = Statement(insert(doomed).values(key=bindparam("key"), size=0, destroy_at=bindparam("at")))
+_STANDS = Statement(select(upload.c.id).where(upload.c.id == bindparam("upload")))
 _BLOB = Statement(select(blob.c.id).where(blob.c.digest == bindparam("digest")))
 _ADD_BLOB = Statement(
     insert(blob)
@@ -224,10 +227,23 @@ class Uploads:
 
         Raises RangeInvalid if they do not continue what is stored, SizeInvalid past the chunk or the largest blob,
         QuotaExceeded where a limit leaves no room for what is on its way, and Disconnected if they were cut, having
-        kept what the store keeps of them.
+        kept what the store keeps of them; BlobUploadUnknown if it was cancelled meanwhile.
         """
         if chunk is not None and chunk[0] != found.received:
             raise _out_of_order(found, chunk[0])
+        async with self._unless_ended(found) as written:
+            return await self._append(found, source, written, chunk, length=length, algorithm=algorithm)
+
+    async def _append(
+        self,
+        found: Upload,
+        source: Source,
+        written: list[Key],
+        chunk: tuple[int, int] | None,
+        *,
+        length: int | None,
+        algorithm: str | None,
+    ) -> Upload:
         limit = self.largest - found.received if chunk is None else chunk[1] + 1 - found.received
         room = await quotas.room(self.db, found.repository.project_id)
         if room is not None and (length or 1) > room.left:
@@ -236,10 +252,9 @@ class Uploads:
         part = found.parts[-1] if self.store.appends else await self._new_part(found)
         offset = found.received if self.store.appends else 0
         most = limit if room is None else min(limit, room.left)
+        written.append(part.key)
         try:
             await self.store.write(part.key, offset, source, hasher, limit=most)
-        except WrongOffset as raced:
-            raise _out_of_order(found, found.received) from raced
         except (Disconnected, SizeInvalid) as ended:
             if self.store.appends:
                 await self._advance(found, part, hasher)
@@ -247,6 +262,20 @@ class Uploads:
                 raise room.exceeded(most + 1) from ended
             raise
         return await self._advance(found, part, hasher)
+
+    @asynccontextmanager
+    async def _unless_ended(self, found: Upload) -> AsyncIterator[list[Key]]:
+        """Whatever goes wrong, say that the upload is unknown if another request has ended it; destroy what was *written*."""
+        written: list[Key] = []
+        try:
+            yield written
+        except (WrongOffset, Missing, Unavailable, RangeInvalid, BlobUploadUnknown) as problem:
+            if await self.db.one(_STANDS, upload=found.id) is None:
+                await dooming.destroy_now(self.db, self.store, written)
+                raise _ended(found) from problem
+            if isinstance(problem, WrongOffset):
+                raise _out_of_order(found, found.received) from problem
+            raise
 
     async def _new_part(self, found: Upload) -> Part:
         part = Part(found.parts[-1].n + 1 if found.parts else 0, new_key(), None)
@@ -305,29 +334,29 @@ class Uploads:
         return hasher
 
     async def finish(self, found: Upload, digest: Digest, origin: Origin) -> None:
-        """Make the upload a blob of its repository: whole, durable and of this digest, or raise DigestInvalid."""
-        hasher = await self._hasher(found, digest.algorithm)
-        if hasher.digest() != digest:
-            message = f"the {found.received} bytes have digest {hasher.digest()}, not {digest}; the upload is dropped"
-            await self.cancel(found)
-            raise DigestInvalid(message, digest=str(digest), actual=str(hasher.digest()))
-        try:
+        """Make the upload a blob of its repository: whole, durable and of this digest, or raise DigestInvalid.
+
+        Raises BlobUploadUnknown if it was cancelled or finished meanwhile.
+        """
+        async with self._unless_ended(found) as written:
+            hasher = await self._hasher(found, digest.algorithm)
+            if hasher.digest() != digest:
+                message = f"the {found.received} bytes have digest {hasher.digest()}, not {digest}; the upload is dropped"
+                await self.cancel(found)
+                raise DigestInvalid(message, digest=str(digest), actual=str(hasher.digest()))
             keys = await self._keys(found)
             into = keys[0] if len(keys) == 1 else (await self._new_part(found)).key
+            written.append(into)
             size = await self.store.commit(keys, into)
-        except WrongOffset as raced:
-            raise _out_of_order(found, found.received) from raced
-        if size != found.received:
-            # Another request brought bytes after those that were hashed: they are no part of what was asked for.
-            raise _out_of_order(found, size)
-        try:
-            await self.db.change(lambda tx: self._link(tx, found, digest, size, into, origin))
-        except QuotaExceeded:
-            # What was refused must not fill the disk until it expires.
-            await self.db.change(
-                lambda tx: _drop(tx, found.id, kept=None, destroy_at=tx.at, late=tx.at + self.lifetime)
-            )
-            raise
+            if size != found.received:
+                # Another request brought bytes after those that were hashed: they are no part of what was asked for.
+                raise _out_of_order(found, size)
+            try:
+                await self.db.change(lambda tx: self._link(tx, found, digest, size, into, origin))
+            except QuotaExceeded:
+                # What was refused must not fill the disk until it expires.
+                await self.cancel(found)
+                raise
 
     async def _keys(self, found: Upload) -> list[Key]:
         """List the keys that hold the upload's bytes. There is at least one: even an empty blob has a key."""
@@ -345,46 +374,48 @@ class Uploads:
     async def _link(self, tx: Tx, found: Upload, digest: Digest, size: int, key: Key, origin: Origin) -> None:
         home = await repositories.get(tx, found.repository.name)
         if not await tx.one(_CLAIM, upload=found.id, version=found.version):
-            raise BlobUploadUnknown(
-                f"upload {found.id} was finished or cancelled by another request", upload=found.id
-            )
+            raise _ended(found)
         known = await tx.one(_BLOB, digest=digest.raw)
         if known is None:
             known = await tx.one(_ADD_BLOB, digest=digest.raw, size=size, key=key, at=tx.at)
             kept: Key | None = key
         else:
             kept = None
-        await _drop(tx, found.id, kept=kept, destroy_at=tx.at, late=tx.at + self.lifetime)
+        await self._drop(tx, found.id, kept=kept)
         account = Account(tx, home.project_id)
         await links.hold(tx, account, home, known.id)
         await account.settle()
         await record(tx, "blob.push", origin, repository=home.name.text, digest=str(digest), size=size)
 
     async def cancel(self, found: Upload) -> None:
-        """Drop an upload; its bytes go soon, when no request can be writing them any more."""
-        await self.db.change(lambda tx: _drop(tx, found.id, kept=None, destroy_at=tx.at + self.lifetime))
+        """Drop an upload, and destroy its bytes."""
+        keys = await self.db.change(lambda tx: self._drop(tx, found.id, kept=None))
+        await dooming.destroy_now(self.db, self.store, keys)
+
+    async def _drop(self, tx: Tx, id_: str, *, kept: Key | None) -> list[Key]:
+        return await drop(tx, id_, kept=kept, appends=self.store.appends)
 
 
-async def expire(tx: Tx, most: int, grace: int) -> int:
-    """Drop uploads that nobody continued in time; their bytes go after *grace*, for a stalled writer may make them."""
+async def expire(tx: Tx, most: int, *, appends: bool) -> int:
+    """Drop uploads that nobody continued in time."""
     rows = await tx.all(_EXPIRED, at=tx.at, most=most)
     for row in rows:
-        await _drop(tx, row.id, kept=None, destroy_at=tx.at + grace)
+        await drop(tx, row.id, kept=None, appends=appends)
     return len(rows)
 
 
-async def parts_of(reader: Reader, id_: str) -> Sequence[Key]:
-    """List the keys of an upload."""
-    return [Key(row.key) for row in await reader.all(_PARTS, upload=id_)]
+async def drop(tx: Tx, id_: str, *, kept: Key | None, appends: bool) -> list[Key]:
+    """Drop an upload's rows and doom its keys but one; what may still be written is destroyed twice.
 
-
-async def _drop(tx: Tx, id_: str, *, kept: Key | None, destroy_at: int, late: int | None = None) -> None:
-    """Drop an upload's rows and doom its keys; what another request may still be writing goes only at *late*."""
-    for row in await tx.all(_PARTS, upload=id_):
-        if row.key != kept:
-            await tx.run(_DOOM, key=row.key, at=late if late and row.size is None else destroy_at)
-    await tx.run(_DROP_PARTS, upload=id_)
+    Where keys are not appended to, one whose size is known is written no more; elsewhere a request that has just
+    found the upload may begin its file anew.
+    """
+    await tx.one(_LOCK, upload=id_)
+    rows = [row for row in await tx.all(_DROP_PARTS, upload=id_) if row.key != kept]
+    for row in rows:
+        await dooming.doom(tx, Key(row.key), twice=appends or row.size is None)
     await tx.run(_DROP, upload=id_)
+    return [Key(row.key) for row in rows]
 
 
 class _Nothing:
@@ -399,6 +430,11 @@ class _Nothing:
         """Give nothing."""
         for nothing in list[bytes]():
             yield nothing
+
+
+def _ended(found: Upload) -> BlobUploadUnknown:
+    message = f"upload {found.id} was finished or cancelled by another request; begin a new one"
+    return BlobUploadUnknown(message, upload=found.id)
 
 
 def _out_of_order(found: Upload, start: int) -> RangeInvalid:

@@ -149,9 +149,9 @@ class MemoryStore:
         """Know nothing of it."""
         return None
 
-    async def abort_leftovers(self, *, older_than_seconds: int) -> int:
+    async def abort_leftovers(self, *, older_than_seconds: int, key: Key | None = None) -> int:
         """Have none: what was not committed is listed like the rest."""
-        del older_than_seconds
+        del older_than_seconds, key
         return 0
 
     def under(self, prefix: str) -> Self:

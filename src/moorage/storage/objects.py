@@ -168,12 +168,15 @@ class ObjectStore:
         """Know no end of it."""
         return None
 
-    async def abort_leftovers(self, *, older_than_seconds: int) -> int:
-        """Abort the multipart uploads below this prefix that were begun so long ago."""
+    async def abort_leftovers(self, *, older_than_seconds: int, key: Key | None = None) -> int:
+        """Abort the multipart uploads below this prefix, or of one key, that were begun so long ago."""
         leftovers = self.bucket.leftovers
         if leftovers is None:
             return 0
         prefix = f"{self.prefix}/" if self.prefix else ""
+        if key is not None:
+            # Keys made by us have one length, so none begins with another.
+            prefix = self._path(key)
         return await self.bucket.threads.run(leftovers.abort, prefix, older_than_seconds)
 
     def under(self, prefix: str) -> Self:

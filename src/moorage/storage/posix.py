@@ -165,9 +165,9 @@ class PosixStore:
         free = await self._threads.run(os.statvfs, self._root)
         return free.f_bavail * free.f_frsize
 
-    async def abort_leftovers(self, *, older_than_seconds: int) -> int:
+    async def abort_leftovers(self, *, older_than_seconds: int, key: Key | None = None) -> int:
         """Have none: what was not committed is listed like the rest."""
-        del older_than_seconds
+        del older_than_seconds, key
         return 0
 
     def under(self, prefix: str) -> Self:

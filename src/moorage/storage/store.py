@@ -145,8 +145,8 @@ class BlobStore(Protocol):
         """Count the free bytes; None when that cannot be known."""
         ...
 
-    async def abort_leftovers(self, *, older_than_seconds: int) -> int:
-        """Destroy what killed processes left half sent and cannot be listed; give how many."""
+    async def abort_leftovers(self, *, older_than_seconds: int, key: Key | None = None) -> int:
+        """Destroy what killed processes left half sent and cannot be listed, of all keys or one; give how many."""
         ...
 
     def under(self, prefix: str) -> Self:

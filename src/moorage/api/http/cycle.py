@@ -238,9 +238,7 @@ class Cycle(RequestResponseCycle):
         error = None if task.cancelled() else task.exception()
         if error is None and self.response_complete:
             return
-        gone = isinstance(error, Disconnected) or (error is None and self.disconnected)
-        if task.cancelled() or gone:
-            # Nobody else would: reading is paused where a body was read past the parser.
+        if task.cancelled() or isinstance(error, Disconnected):
             self.disconnected = True
             self.transport.abort()
         elif isinstance(error, RequestTimeout | RequestMalformed):
@@ -248,7 +246,7 @@ class Cycle(RequestResponseCycle):
         elif error is not None:
             self.logger.error("an application failed", exc_info=error)
             self._answer_instead(500, "something broke on our side")
-        else:
+        elif not self.disconnected:
             self.logger.error("an application ended without a whole answer")
             self._answer_instead(500, "something broke on our side")
 
