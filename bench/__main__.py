@@ -1,4 +1,4 @@
-"""`make bench`: run everything side by side and print ratios to the first peer, CPU included.
+"""`make bench`: run everything side by side and print ratios to the faster distribution, CPU included.
 
     make bench                      five rounds of everything, some twenty minutes
     make bench ARGS=--quick         two short rounds, a few minutes
@@ -86,11 +86,10 @@ def side_by_side(run: Run) -> None:
         client.content(run.folder / f"content-{size}", size)
         for size in (64 * 1024, 64 * MIB, series.GIB, 256 * MIB)
     )
-    ours, peer = servers.moorage(run.folder / "moorage"), servers.distribution(run.folder / "peer")
-    with servers.running(ours, peer):
+    ours, peers = servers.moorage(run.folder / "moorage"), servers.peers(run.folder / "peers")
+    with servers.running(ours, *peers):
         contents = [small, small.other(), middle, large]
-        series.prepare(ours, contents)
-        body = series.prepare(peer, contents)
+        body = [series.prepare(server, contents) for server in (ours, *peers)][-1]
         files = {one.digest: run.folder / f"whole-{number}" for number, one in enumerate(contents)}
         for one in (middle, large):
             with files[one.digest].open("wb") as whole:
@@ -102,7 +101,7 @@ def side_by_side(run: Run) -> None:
             | {f"{base}/blobs/{one.digest}": files[one.digest] for one in (middle, large)},
         )
         with servers.running(limit):
-            everyone = [one for one in (peer, ours, limit) if one is not None]
+            everyone = [one for one in (*peers, ours, limit) if one is not None]
             for each in (
                 series.manifests(run.seconds),
                 series.blob("blob GET 64 MiB", middle, 8 if run.quick else 24),
@@ -113,7 +112,7 @@ def side_by_side(run: Run) -> None:
                 if run.wants(each.name):
                     report(each, series.measure(each, everyone, run.rounds))
             if run.wants("stalled"):
-                for server in (peer, ours):
+                for server in (*peers, ours):
                     _report_stalled(server, series.stalled(server, large, 5))
 
 
@@ -219,9 +218,10 @@ def at_rest(run: Run) -> None:
 
 
 def report(one: Series, figures: dict[str, Figure]) -> None:
-    """Print a series: each server's figures and their ratio to the first's."""
+    """Print a series: each server's figures and their ratio to the fastest distribution's, else to the first's."""
     print(f"{one.name}, per {one.unit.removesuffix('s')}")
-    first = next(iter(figures.values()))
+    yardsticks = [figure for name, figure in figures.items() if name.startswith(servers.DISTRIBUTED)]
+    first = max(yardsticks, key=lambda figure: figure.rate, default=next(iter(figures.values())))
     for name, figure in figures.items():
         micro = one.unit != "GiB"
         rate = f"{figure.rate:,.0f}/s" if micro else f"{figure.rate:.2f} GiB/s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ PASSWORD = "Only-for-the-bench-1"  # noqa: S105  # opens a registry that lives a
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TOOLS = ("MOORAGE_TEST_TOOLS", "GOBIN")
 
+DISTRIBUTED = "distribution"
 DISTRIBUTION = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
@@ -168,26 +170,57 @@ def moorage(folder: Path, name: str = "moorage") -> Server:
     return server
 
 
-def distribution(folder: Path) -> Server:
-    """Start the CNCF's registry: version 3 where it is at hand, else Debian's, whose SHA-256 is slow."""
-    program = tool("registry", "docker-registry")
-    if program is None:
+def peers(folder: Path) -> list[Server]:
+    """Start every peer at hand: the CNCF's registry in versions 3 and 2.8, and zot.
+
+    Debian's 2.8.2, whose SHA-256 is slow, stands in where none is built with a current Go.
+    """
+    built = [name for name in ("registry", "registry-2.8.3") if tool(name)] or ["docker-registry"]
+    found = [distribution(folder / name, program) for name in built if (program := tool(name))]
+    if (program := tool("zot")) is not None:
+        found.append(zot(folder / "zot", program))
+    if not found:
         raise SystemExit(
             "no peer to compare with: go install github.com/distribution/distribution/v3/cmd/registry@v3.1.1,"
             " or apt install docker-registry"
         )
+    return found
+
+
+def distribution(folder: Path, program: str) -> Server:
+    """Start a CNCF registry."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "config.yml"
     config.write_text(DISTRIBUTION.format(folder=folder, port=port))
     shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split()
+    version = shown[-1].partition("+")[0] if shown else ""
+    if not version.startswith(("v", "2", "3")):
+        version = Path(program).name.removeprefix("registry-")
     server = _start(
-        f"distribution {shown[-1].partition('+')[0] if shown else ''}".strip(),
+        f"{DISTRIBUTED} {version}",
         [program, "serve", str(config)],
         folder,
         port,
         OTEL_TRACES_EXPORTER="none",
     )
+    answers(server, "/v2/", (200,))
+    return server
+
+
+def zot(folder: Path, program: str) -> Server:
+    """Start zot, with nothing of it that a registry need not have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    config = folder / "config.json"
+    set_ = {
+        "distSpecVersion": "1.1.1",
+        "storage": {"rootDirectory": str(folder / "data"), "dedupe": False, "gc": False},
+        "http": {"address": "127.0.0.1", "port": str(port)},
+        "log": {"level": "error"},
+    }
+    config.write_text(json.dumps(set_))
+    server = _start("zot", [program, "serve", str(config)], folder, port)
     answers(server, "/v2/", (200,))
     return server
 

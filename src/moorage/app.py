@@ -15,10 +15,12 @@ import os
 import socket
 import sys
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from moorage import __version__, first_start, logs, settings
+from moorage.addresses import Addresses
 from moorage.cli import reference
 from moorage.cli.commands import Inherited, say
 from moorage.cli.greeting import Greeting
@@ -36,14 +38,11 @@ if TYPE_CHECKING:
     from moorage.api.http.limits import Limits
     from moorage.parts import Parts, Place
     from moorage.planes import RegistryPlane
-    from moorage.registry.directory import Entry
     from moorage.registry.fsck import Report as FsckReport
     from moorage.serving import Site
     from moorage.web.console import Console
 
 LOG = logging.getLogger(__name__)
-# Listening on any of these, this machine finds us as localhost.
-LOCAL = frozenset({"127.0.0.1", "::1", "localhost", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 SITES = {"registry": ("registry",), "console": ("console", "ops")}
 
 Sockets = Mapping[str, Sequence[socket.socket]]
@@ -77,8 +76,9 @@ class Moorage:
             from moorage.planes import first_registry
 
             async with _opened(set_, create=True) as parts:
-                say(json.dumps({"password": await first_registry(set_, parts)}))
-            first_start.note_prepared(set_.keeping.data)
+                made, host = await first_registry(set_, parts)
+            say(json.dumps({"password": made.password, "host": host}))
+            first_start.note_prepared(set_.keeping.data, set_.listening.zone, host)
 
         return _run(main())
 
@@ -95,7 +95,7 @@ class Moorage:
         async def main() -> None:
             async with _opened(set_) as parts:
                 if role == "console":
-                    await serve(_console_sites(set_, parts, sockets), leash, grace)
+                    await serve(await _console_sites(set_, parts, sockets), leash, grace)
                 else:
                     plane = _plane(set_, parts)
                     beside = [plane.registries.tend(set_.upkeep.pulls_interval), plane.follow_plans()]
@@ -182,7 +182,7 @@ class Moorage:
         async def main() -> None:
             async with _opened(set_) as parts:
                 made = await planes.create_registry(set_, parts, name, plan)
-                address = _address_of(set_, made.entry)
+                address = Addresses(set_.listening).of(made.entry)
                 say(
                     f"Registry   {name}\nAddress    {address}\nUser       admin\nPassword   {made.password}\n"
                 )
@@ -216,7 +216,7 @@ class Moorage:
 
             async with _opened(set_) as parts:
                 for one in await provisioning.listed(parts.cell):
-                    address = _address_of(set_, one)
+                    address = Addresses(set_.listening).of(one)
                     say(f"{one.name}\t{one.plan}\t{one.state}\t{address}\t{one.uuid}\n")
 
         return _run(main())
@@ -251,15 +251,15 @@ def _start() -> Settings:
 async def _up(set_: Settings, house: Supervisor) -> int:
     for line in settings.strangers(os.environ):
         LOG.warning("%s", line)
-    password = None
+    password, host = None, first_start.prepared(set_.keeping.data, set_.listening.zone)
     # A fleet's database may be new or older than this release whatever the folder says.
-    if set_.keeping.database_url or not first_start.is_prepared(set_.keeping.data):
+    if set_.keeping.database_url or host is None:
         status, told = await _prepared(house.environment)
         if status != 0:
             # It has said why.
             return status
-        password = json.loads(told)["password"]
-    greeting = _greeting(set_, password)
+        password, host = itemgetter("password", "host")(json.loads(told))
+    greeting = _greeting(set_, password, host or "")
     house.when_ready = lambda: say(str(greeting))
     return await house.run()
 
@@ -402,11 +402,14 @@ def _registry_sites(set_: Settings, parts: Parts, sockets: Sockets, plane: Regis
     return [_site(set_, "registry", Plane(_pages(_health(set_, parts)), plane.find, plane.known), sockets)]
 
 
-def _console_sites(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
+async def _console_sites(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
+    from moorage.cloud import provisioning
     from moorage.web.console import Console
 
     health = _health(set_, parts)
-    address = _address(set_)
+    addresses = Addresses(set_.listening)
+    first = [addresses.of(one) for one in await provisioning.listed(parts.cell) if one.first]
+    address = first[0] if first else addresses.here
     pages = _pages(health, Console(address, first_start.first_push(address)))
     return [_site(set_, "console", pages, sockets), _site(set_, "ops", _pages(health), sockets)]
 
@@ -468,35 +471,16 @@ def _health(set_: Settings, parts: Parts) -> Health:
     return Health(checks, set_.requests.ready_seconds)
 
 
-def _address(set_: Settings) -> str:
-    """Give the first registry's address as clients of this machine write it."""
-    return f"{_name(set_.listening.host)}:{set_.listening.registry_port}"
-
-
-def _address_of(set_: Settings, found: Entry) -> str:
-    """Give a registry's address: a host name of its own where there is a domain, else a port."""
-    from moorage.cloud import provisioning
-
-    place = set_.listening
-    host = provisioning.host_name(found, place.zone) if place.zone else _name(place.host)
-    return f"{host}:{found.port or place.registry_port}"
-
-
-def _name(host: str) -> str:
-    if host in LOCAL:
-        return "localhost"
-    return f"[{host}]" if ":" in host else host
-
-
-def _greeting(set_: Settings, password: str | None) -> Greeting:
-    place = set_.listening
-    scheme = "https" if place.tls else "http"
+def _greeting(set_: Settings, password: str | None, host: str) -> Greeting:
+    addresses = Addresses(set_.listening)
+    name = addresses.first(host)
     return Greeting(
         version=__version__,
-        registry=f"{scheme}://{_address(set_)}",
-        console=f"{scheme}://{_name(place.host)}:{place.console_port}",
-        ops=f"http://{_name(place.ops_host)}:{place.ops_port}",
+        registry=f"{addresses.scheme}://{addresses.here}",
+        name="" if name == addresses.here else name,
+        console=addresses.console,
+        ops=addresses.ops,
         data=str(set_.keeping.data),
         password=password,
-        steps=[step.command for step in first_start.first_push(_address(set_))],
+        steps=[step.command for step in first_start.first_push(name)],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,14 +35,16 @@ def make_folder(data: Path) -> None:
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def is_prepared(data: Path) -> bool:
-    """Say whether this release has prepared the folder already."""
-    try:
-        return (data / PREPARED).read_text() == __version__
-    except OSError:
-        return False
+def prepared(data: Path, zone: str) -> str | None:
+    """Give the first registry's host name in a zone ("" without one) if this release has prepared the folder for it."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        noted = json.loads((data / PREPARED).read_text())
+        if (noted["version"], noted["zone"]) == (__version__, zone):
+            return str(noted["host"])
+    return None
 
 
-def note_prepared(data: Path) -> None:
+def note_prepared(data: Path, zone: str, host: str) -> None:
     """Note that everything is made: what is asked for again is found there."""
-    (data / PREPARED).write_text(__version__)
+    noted = {"version": __version__, "zone": zone, "host": host}
+    (data / PREPARED).write_text(json.dumps(noted))

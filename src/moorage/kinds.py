@@ -24,6 +24,10 @@ UNITS_OF_TIME = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86
 _NUMBER_WITH_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
+_NAME = re.compile(
+    rf"(?:(?=.{{1,260}}$){_LABEL}(?:\.{_LABEL})*|\[(?P<six>[0-9a-f:.]+)\])(?::(?P<port>\d{{1,5}}))?"
+)
+_MOST_PORT = 65535
 _WORDS_OF_FLAGS = {
     "yes": True,
     "true": True,
@@ -151,6 +155,19 @@ def _read_networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
+def _read_names(text: str) -> tuple[str, ...]:
+    return tuple(_read_name(part.strip().lower()) for part in text.split(",") if part.strip())
+
+
+def _read_name(text: str) -> str:
+    found = _NAME.fullmatch(text)
+    if found is None or (found["port"] and not 0 < int(found["port"]) <= _MOST_PORT):
+        raise ValueError(text)
+    if found["six"]:
+        ipaddress.IPv6Address(found["six"])
+    return text
+
+
 def _read_flag(text: str) -> bool:
     if text.lower() not in _WORDS_OF_FLAGS:
         raise ValueError(text)
@@ -180,5 +197,8 @@ ADDRESS = Kind("address", "an IP address or a host name of this machine", _read_
 DOMAIN = Kind("domain", "a domain name such as registry.example.com, or empty for none", _read_domain)
 NETWORKS = Kind(
     "networks", "IP addresses or networks such as 10.0.0.0/8, with commas between", _read_networks
+)
+NAMES = Kind(
+    "names", "host names such as registry.example.com or box.lan:5000, with commas between", _read_names
 )
 FLAG = Kind("flag", "yes or no", _read_flag)

@@ -141,10 +141,12 @@ async def _master(place: Place, cell: Database, *, create: bool) -> MasterKey:
 
 
 def upgrade(place: Place, *, contract: bool) -> None:
-    """Bring the cell's schema forward; raise Unavailable or NewerSchema."""
+    """Bring the schema of a cell and its registries forward; raise Unavailable or NewerSchema."""
     if place.database_url:
         migrate.upgrade_postgres(place.database_url, contract=contract)
     elif place.cell_file.exists():
         migrate.upgrade_file(migrate.CELL, place.cell_file, contract=contract)
+        for path in sorted(place.registries.glob("*.sqlite")):
+            migrate.upgrade_file(migrate.REGISTRY, path, contract=contract)
     else:
         migrate.clone(migrate.CELL, place.cell_file)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from moorage.addresses import without_port
 from moorage.api import token
 from moorage.api.distribution.endpoints import Distribution
 from moorage.api.front import nothing_here
@@ -83,7 +84,7 @@ class RegistryPlane:
     def of(cls, set_: Settings, parts: Parts) -> RegistryPlane:
         """Build it out of its parts."""
         place = set_.listening
-        names = frozenset({place.host.lower()} - _EVERYWHERE - LOOPBACK)
+        names = frozenset({place.host.lower(), *map(without_port, place.names)} - _EVERYWHERE - LOOPBACK)
         directory = Directory(parts.cell, place.registry_port, names, place.host in _EVERYWHERE)
         counter = _counter(set_)
         open_ = opener(set_, parts, counter)
@@ -197,12 +198,15 @@ def opener(
     return open_
 
 
-async def first_registry(set_: Settings, parts: Parts) -> str | None:
-    """Make the first registry, if there is none; give its administrator's password if it was generated now."""
+async def first_registry(set_: Settings, parts: Parts) -> tuple[provisioning.Provisioned, str]:
+    """Make the first registry, if there is none, and let every one be reached; give it, and its host name if any."""
     plan = provisioning.PLANS["LOCAL"]
-    port = set_.listening.registry_port
-    entry = await provisioning.place(parts.cell, FIRST, plan, first_port=port, zone=set_.listening.zone)
-    return await ensure_rows(parts, entry, creates_projects=True, password=set_.keeping.password or None)
+    port, zone = set_.listening.registry_port, set_.listening.zone
+    entry = await provisioning.place(parts.cell, FIRST, plan, first_port=port, zone=zone)
+    await provisioning.reach_all(parts.cell, first_port=port, zone=zone)
+    password = await ensure_rows(parts, entry, creates_projects=True, password=set_.keeping.password or None)
+    host = provisioning.host_name(entry, zone) if zone else ""
+    return provisioning.Provisioned(entry, password), host
 
 
 async def ensure_rows(

@@ -58,6 +58,13 @@ class Listening:
         "",
         "The suffix of the registries' host names; without one, registries are told apart by port.",
     )
+    names: tuple[str, ...] = _setting(
+        "NAMES",
+        kinds.NAMES,
+        "",
+        "What clients elsewhere call this machine, as they write it: a host name, with a port unless a proxy answers on"
+        " the usual one. With commas between; the first is shown.",
+    )
     region: str = _setting(
         "REGION", kinds.DOMAIN, "local", "The region's part of a host name: <registry>.<region>.<domain>."
     )

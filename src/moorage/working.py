@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moorage.db import Database, Vanished, files
-from moorage.errors import Unavailable
+from moorage.errors import NewerSchema, Unavailable
 from moorage.jobs import Awaited, CannotWork, Handlers, Job
 from moorage.parts import Parts, name_of
 from moorage.registry import collection, dooming, relay
@@ -227,7 +227,7 @@ class Worker:
             raise
         except Vanished:
             self._left.discard(name)
-        except Unavailable as problem:
+        except (Unavailable, NewerSchema) as problem:
             self._left.add(name)
             LOG.warning("events wait in the outbox: %s", problem, extra={"registry": entry.name})
         except Exception:

@@ -67,13 +67,39 @@ class Desk:
         assert (ran.returncode != 0) == fails, f"{name} {' '.join(arguments)}\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout + ran.stderr if fails or errors else ran.stdout
 
+    def push(self, layout: Layout, tag: str, name: str, *flags: str) -> str:
+        """Push what a layout calls *tag* to a repository, with skopeo and every image of an index; give its digest."""
+        self.run(
+            "skopeo", "copy", "--all", "--dest-tls-verify=false", "--dest-creds", f"{ADMIN}:{PASSWORD}", *flags,
+            f"oci:{layout.path}:{tag}", f"docker://{self.host}/{name}:{tag}",
+        )  # fmt: skip
+        return self.head(f"{name}/manifests/{tag}").headers["docker-content-digest"]
+
+    def push_index(self, name: str) -> str:
+        """Push an index of two images to a repository as v1, and give its digest."""
+        layout = self.layout()
+        layout.name("v1", layout.index(name))
+        return self.push(layout, "v1", name)
+
+    def absent(self, name: str, reference: str) -> list[str]:
+        """List what a manifest, and what it names, names and a repository does not have."""
+        found = self.get(f"{name}/manifests/{reference}")
+        if found.is_error:
+            return [reference]
+        manifest = found.json()
+        blobs = [blob["digest"] for blob in (manifest.get("config"), *manifest.get("layers", [])) if blob]
+        missing = [digest for digest in blobs if self.head(f"{name}/blobs/{digest}").is_error]
+        for child in manifest.get("manifests", []):
+            missing += self.absent(name, child["digest"])
+        return missing
+
     def head(self, path: str) -> httpx.Response:
         """Ask the registry itself what is there."""
-        return httpx.head(f"http://{self.host}/v2/{path}", auth=(ADMIN, PASSWORD))
+        return httpx.head(f"http://{self.host}/v2/{path}", auth=(ADMIN, PASSWORD), timeout=SECONDS)
 
     def get(self, path: str) -> httpx.Response:
         """Get from the registry itself."""
-        return httpx.get(f"http://{self.host}/v2/{path}", auth=(ADMIN, PASSWORD))
+        return httpx.get(f"http://{self.host}/v2/{path}", auth=(ADMIN, PASSWORD), timeout=SECONDS)
 
 
 @pytest.fixture

@@ -20,11 +20,7 @@ def pushed(desk: Desk, name: str) -> tuple[str, str]:
     for architecture in ("amd64", "arm64"):
         layout.name(architecture, layout.image(name, architecture))
         # Debian 12's docker reads no other format's manifest by itself.
-        desk.run(
-            "skopeo", "copy", "--dest-tls-verify=false", "--format", "v2s2",
-            f"oci:{layout.path}:{architecture}", f"docker://{desk.host}/library/{name}:{architecture}",
-        )  # fmt: skip
-        digests.append(desk.head(f"library/{name}/manifests/{architecture}").headers["docker-content-digest"])
+        digests.append(desk.push(layout, architecture, f"library/{name}", "--format", "v2s2"))
     return digests[0], digests[1]
 
 

@@ -90,12 +90,8 @@ def test_docker_pushes_every_tag_at_once(desk: Desk, docker: Callable[..., str])
 
 def test_docker_pulls_the_platform_that_it_is_asked_for(desk: Desk, docker: Callable[..., str]):
     sign_in(desk, docker)
-    layout = desk.layout()
-    layout.name("v1", layout.index("docker engine"))
     there = f"{desk.host}/library/engine-index:v1"
-    desk.run(
-        "skopeo", "copy", "--all", "--dest-tls-verify=false", f"oci:{layout.path}:v1", f"docker://{there}"
-    )
+    desk.push_index("library/engine-index")
 
     docker("pull", "--platform", "linux/arm64", there)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.clients.conftest import Desk
+from tests.clients.conftest import SECONDS, Desk
 from tests.clients.layouts import blobs
 from tests.servers.house import house
 from tests.servers.seaweedfs import SeaweedFS
@@ -34,4 +34,4 @@ def test_clients_follow_to_the_store_and_get_every_byte(seaweedfs: SeaweedFS, tm
     assert blobs(tmp_path / "skopeo") == blobs(layout.path)
     assert blobs(tmp_path / "oras") == blobs(layout.path)
     assert sent.status_code == 307
-    assert len(httpx.get(sent.headers["location"]).content) == config["size"]
+    assert len(httpx.get(sent.headers["location"], timeout=SECONDS).content) == config["size"]

@@ -156,10 +156,39 @@ async def a_manifest_that_the_client_has_is_not_sent_again(site: Site) -> None:
     digest = await site.push_image("v1")
     etag = (await site.get("manifests/v1")).headers["etag"]
 
-    answer = await site.get("manifests/v1", headers={"if-none-match": etag})
+    for known in (etag, f"W/{etag}", f'"another", {etag}', "*"):
+        answer = await site.get("manifests/v1", headers={"if-none-match": known})
 
-    assert (answer.status_code, answer.content) == (304, b"")
-    assert answer.headers["docker-content-digest"] == digest
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["docker-content-digest"] == digest
+    other = await site.get("manifests/v1", headers={"if-none-match": '"another", W/"third"'})
+    assert other.status_code == 200
+
+
+@case("end-2")
+async def a_blob_that_the_client_has_is_not_sent_again(site: Site) -> None:
+    await site.push_image("v1")
+    digest = digest_of(b"layer")
+    etag = (await site.get(f"blobs/{digest}")).headers["etag"]
+
+    for method in ("GET", "HEAD"):
+        answer = await site.ask(method, f"blobs/{digest}", headers={"if-none-match": f'"x", {etag}'})
+
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["docker-content-digest"] == digest
+
+
+@case("end-2")
+async def a_part_of_other_bytes_is_not_given(site: Site) -> None:
+    await site.push_image("v1")
+    path = f"blobs/{digest_of(b'layer')}"
+    etag = (await site.get(path)).headers["etag"]
+
+    same = await site.get(path, headers={"range": "bytes=1-2", "if-range": etag})
+    other = await site.get(path, headers={"range": "bytes=1-2", "if-range": '"another"'})
+
+    assert (same.status_code, same.content) == (206, b"ay")
+    assert (other.status_code, other.content) == (200, b"layer")
 
 
 @case("end-3")

@@ -30,7 +30,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         await server.up.wait()
         one = httpx.Limits(max_connections=1)
         async with httpx.AsyncClient(
-            base_url=f"http://localhost:{port}", auth=(ADMIN, PASSWORD), limits=one
+            base_url=f"http://localhost:{port}", auth=(ADMIN, PASSWORD), limits=one, timeout=60
         ) as talking:
             yield talking
         server.stop()

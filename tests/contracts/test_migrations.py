@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.pool import NullPool
 
+from moorage import parts
 from moorage.db import Statement, files, migrate
 from moorage.db import tables as t
 from moorage.db.migrations import freeze
@@ -113,7 +114,7 @@ def dumped(server: PostgresServer, url: str, family: migrate.Family) -> list[str
     return sorted(line for line in text.splitlines() if line and not line.startswith(("--", "\\")))
 
 
-def test_looking_at_the_version_costs_one_statement(path: Path) -> None:
+def test_looking_at_a_file_that_is_up_to_date_costs_two_statements(path: Path) -> None:
     reader = files.connect(path, reads=True)
     asked: list[str] = []
     reader.set_trace_callback(asked.append)
@@ -121,12 +122,19 @@ def test_looking_at_the_version_costs_one_statement(path: Path) -> None:
     migrate.ensure_file(migrate.REGISTRY, path, reader)
 
     files.close(path, reader)
-    assert len(asked) == 1
+    assert len(asked) == 2
 
 
-def test_opening_needs_no_alembic_when_there_is_nothing_to_do(path: Path) -> None:
+@pytest.mark.parametrize("waits", [False, True], ids=["all is done", "one waits to be asked for"])
+def test_opening_needs_no_alembic_when_there_is_nothing_to_do(
+    path: Path, tmp_path: Path, *, waits: bool
+) -> None:
+    family = later(tmp_path, ("pre", ADD), ("post", DROP)) if waits else migrate.REGISTRY
+    migrate.upgrade_file(family, path)
     script = (
-        "import asyncio, sys; from pathlib import Path; from moorage.db.sqlite import SqliteDatabase\n"
+        "import asyncio, sys; from pathlib import Path; from moorage.db import migrate\n"
+        "from moorage.db.sqlite import SqliteDatabase\n"
+        f"migrate.REGISTRY = migrate.Family('registry', Path({str(family.folder)!r}), 'schema_registry', '0001')\n"
         f"asyncio.run(SqliteDatabase.open(Path({str(path)!r}), 1)); assert 'alembic' not in sys.modules"
     )
 
@@ -207,6 +215,46 @@ def test_a_postgres_is_brought_forward_step_by_step_too(
     migrate.upgrade_postgres(url, (family,), contract=True)
 
     assert (first, postgres_version(url)) == (FIRST, THIRD)
+
+
+def test_what_has_no_tables_yet_gets_them_whole(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    url, made = postgres_server.database(), tmp_path / "made.sqlite"
+    family = later(tmp_path, ("pre", ADD), ("post", DROP))
+
+    migrate.upgrade_postgres(url, (family,))
+    migrate.clone(family, made)
+
+    assert (postgres_version(url), version(made, family)) == (SECOND, SECOND)
+
+
+def test_a_revision_that_does_not_say_its_phase_is_none(path: Path, tmp_path: Path) -> None:
+    family = later(tmp_path, ("pre", ADD), ("perhaps", DROP))
+
+    with pytest.raises(ValueError, match=f"{SECOND}_step.py: a revision says its phase"):
+        migrate.upgrade_file(family, path)
+
+
+def test_migrating_a_folder_brings_every_registry_forward_but_those_that_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = parts.Place(tmp_path, "", "", "")
+    place.registries.mkdir()
+    parts.upgrade(place, contract=False)
+    one, other, deleted = (place.registries / f"{name}.sqlite" for name in ("one", "other", "deleted"))
+    for path in (one, other, deleted):
+        migrate.clone(migrate.REGISTRY, path)
+    connection = files.connect(deleted, reads=False)
+    connection.execute(f"PRAGMA user_version = {files.DELETED}")
+    files.close(deleted, connection)
+    monkeypatch.setattr(migrate, "REGISTRY", later(tmp_path, ("pre", ADD), ("post", DROP)))
+
+    parts.upgrade(place, contract=False)
+    first = [version(path) for path in (one, other, deleted)]
+    parts.upgrade(place, contract=True)
+    second = [version(path) for path in (one, other, deleted)]
+
+    assert first == [FIRST, FIRST, NOW]
+    assert second == [SECOND, SECOND, NOW]
 
 
 def postgres_version(url: str) -> str:

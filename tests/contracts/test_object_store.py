@@ -29,7 +29,7 @@ async def store(seaweedfs: SeaweedFS) -> AsyncIterator[BlobStore]:
 
 def followed(address: str) -> httpx.Response:
     """Go where a client was sent."""
-    return httpx.get(address, trust_env=False)
+    return httpx.get(address, trust_env=False, timeout=60)
 
 
 class Stalled(BytesSource):

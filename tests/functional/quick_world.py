@@ -33,7 +33,9 @@ async def serving(world: World, proxies: Proxies | None = None) -> AsyncIterator
     task = asyncio.create_task(server.serve([socket.create_server(("127.0.0.1", 0))]))
     await server.up.wait()
     port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"host": "localhost"}) as made:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", headers={"host": "localhost"}, timeout=60
+    ) as made:
         world.plane.directory.main_port = port
         await world.plane.directory.refresh()
         yield made

@@ -135,6 +135,14 @@ AMBIGUOUS = {
     "no host": (b"GET /hello HTTP/1.1\r\n\r\n", 400),
     "two hosts": (b"GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
     "two hosts in 1.0": (b"GET /hello HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+    "two answers to who asks": (
+        b"GET /hello HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\nAuthorization: Basic YTpj\r\n\r\n",
+        400,
+    ),
+    "two ranges of a chunk": (
+        b"PATCH /push HTTP/1.1\r\nHost: a\r\nContent-Range: 0-1\r\ncontent-range: 2-3\r\n\r\n",
+        400,
+    ),
     "a target elsewhere": (b"GET http://evil/hello HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "length and coding": (
         push(5, more=b"Transfer-Encoding: chunked\r\n") + b"0\r\n\r\n",

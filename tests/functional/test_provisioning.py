@@ -1,6 +1,7 @@
 """Registries find their place in the directory: a port each, or a host name each."""
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -42,6 +43,62 @@ async def test_with_a_domain_each_registry_has_a_host_name(tmp_path: Path):
         assert (await directory.find(f"{host}:5000", 5000)).uuid == one.uuid
     assert second.port is None
     assert (await directory.find("127.0.0.1:5000", 5000)).uuid == first.uuid
+    await cell.close()
+
+
+async def test_a_domain_that_is_set_later_names_every_registry(tmp_path: Path):
+    cell = await _cell(tmp_path)
+    placed = [await provisioning.place(cell, name, LOCAL, first_port=5000) for name in ("first", "second")]
+
+    await provisioning.reach_all(cell, first_port=5000, zone="local.moorage.test")
+
+    directory = Directory(cell, 5000)
+    for one in placed:
+        host = provisioning.host_name(one, "local.moorage.test")
+        assert (await directory.find(host, 5000)).uuid == one.uuid
+    await cell.close()
+
+
+async def test_a_domain_that_is_given_up_leaves_every_registry_a_port(tmp_path: Path):
+    cell = await _cell(tmp_path)
+    for name in ("first", "second", "third"):
+        await provisioning.place(cell, name, LOCAL, first_port=5000, zone="local.moorage.test")
+
+    await provisioning.reach_all(cell, first_port=5000, zone="")
+    await provisioning.reach_all(cell, first_port=5000, zone="")
+
+    assert [one.port for one in await provisioning.listed(cell)] == [None, 5001, 5002]
+    await cell.close()
+
+
+async def test_no_two_registries_have_one_host_name(tmp_path: Path):
+    cell = await _cell(tmp_path)
+    ids = iter([UUID(int=1 << 100), UUID(int=(1 << 100) + 1), UUID(int=1 << 101)])
+    names = [
+        provisioning.host_name(
+            await provisioning.place(
+                cell, name, LOCAL, first_port=5000, zone="a.test", new_id=lambda: next(ids)
+            ),
+            "a.test",
+        )
+        for name in ("first", "second")
+    ]
+
+    assert len(set(names)) == 2
+    await cell.close()
+
+
+async def test_a_machine_s_other_names_mean_what_its_port_means(tmp_path: Path):
+    cell = await _cell(tmp_path)
+    first = await provisioning.place(cell, "first", LOCAL, first_port=5000)
+    second = await provisioning.place(cell, "second", LOCAL, first_port=5000)
+    directory = Directory(cell, 5000, frozenset({"registry.example"}))
+
+    assert (await directory.find("registry.example", 5000)).uuid == first.uuid
+    assert (await directory.find("registry.example.:443", 5000)).uuid == first.uuid
+    assert (await directory.find("registry.example:5001", 5001)).uuid == second.uuid
+    with pytest.raises(RegistryUnknown, match="MOORAGE_NAMES"):
+        await directory.find("evil.example", 5000)
     await cell.close()
 
 

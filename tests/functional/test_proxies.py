@@ -33,6 +33,7 @@ def client_of(address: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=address,
         headers={"Host": "localhost"},
+        timeout=60,
         transport=httpx.AsyncHTTPTransport(local_address=CLIENT),
     )
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from moorage.supervisor import HOPELESS
-from tests.servers.house import House, environment, house, moorage
+from tests.servers.house import SECONDS, House, environment, house, moorage
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_greeting_fits_a_screen_and_names_every_address(running: House):
 
 
 async def test_every_port_says_that_it_lives_and_is_ready(running: House):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SECONDS) as client:
         for address in (running.registry, running.console, running.ops):
             alive = await client.get(f"{address}/livez", headers={"Host": "a-probe-names-no-registry"})
             ready = await client.get(f"{address}/readyz")
@@ -54,7 +54,7 @@ async def test_every_port_says_that_it_lives_and_is_ready(running: House):
 
 
 async def test_the_console_shows_browsers_a_page_that_may_do_nothing(running: House):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SECONDS) as client:
         page = await client.get(running.console, headers={"Accept": "text/html,*/*;q=0.8"})
 
         assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -65,7 +65,7 @@ async def test_the_console_shows_browsers_a_page_that_may_do_nothing(running: Ho
 
 
 async def test_the_console_shows_others_plain_text(running: House):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SECONDS) as client:
         page = await client.get(running.console)
 
         assert page.headers["content-type"] == "text/plain; charset=utf-8"
@@ -73,7 +73,7 @@ async def test_the_console_shows_others_plain_text(running: House):
 
 
 async def test_an_unknown_path_is_refused_with_the_request_s_id(running: House):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SECONDS) as client:
         refused = await client.get(f"{running.console}/nothing")
 
         assert refused.status_code == 404
@@ -81,13 +81,14 @@ async def test_an_unknown_path_is_refused_with_the_request_s_id(running: House):
 
 
 async def test_an_unknown_host_is_refused_in_the_dialect_of_its_path(running: House):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SECONDS) as client:
         stranger = {"Host": "rebound.example:5000"}
         oci = await client.get(f"{running.registry}/v2/", headers=stranger)
         page = await client.get(f"{running.registry}/", headers=stranger)
 
         assert (oci.status_code, page.status_code) == (421, 421)
         assert oci.json()["errors"][0]["detail"] == {"host": "rebound.example:5000"}
+        assert "MOORAGE_NAMES" in oci.json()["errors"][0]["message"]
         assert page.headers["content-type"].startswith("text/plain")
 
 
@@ -96,7 +97,7 @@ async def test_an_unknown_host_is_refused_in_the_dialect_of_its_path(running: Ho
     [("build-1.2_3", True), ("a" * 64, True), ("a" * 65, False), ("a b", False), ('"a"', False)],
 )
 async def test_a_request_s_id_is_taken_if_it_is_harmless(running: House, *, given: str, taken: bool):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SECONDS) as client:
         answer = await client.get(f"{running.ops}/livez", headers={"X-Request-Id": given})
 
         assert (answer.headers["x-request-id"] == given) is taken
@@ -106,11 +107,32 @@ async def test_a_request_s_id_is_taken_if_it_is_harmless(running: House, *, give
 def test_a_password_that_was_chosen_is_not_shown(tmp_path: Path):
     """Standard output ends in journals and container logs."""
     with house(tmp_path / "data", PASSWORD="Chosen-pass-1") as running:
-        signed_in = httpx.get(f"{running.registry}/v2/", auth=("admin", "Chosen-pass-1"))
+        signed_in = httpx.get(f"{running.registry}/v2/", auth=("admin", "Chosen-pass-1"), timeout=SECONDS)
 
     assert signed_in.status_code == 200
     assert "Chosen-pass-1" not in running.greeting
     assert "Password" not in running.greeting
+
+
+async def test_a_domain_that_is_set_later_gives_the_first_registry_a_name_that_the_greeting_shows(
+    tmp_path: Path,
+):
+    with house(tmp_path / "data"):
+        pass
+
+    for _ in range(2):
+        with house(tmp_path / "data", DOMAIN="moorage.test") as running:
+            found = re.search(
+                r"^  Its name +(\S+\.local\.moorage\.test:\d+)$", running.greeting, re.MULTILINE
+            )
+            assert found is not None
+            assert f"docker push {found[1]}/library/alpine" in running.greeting
+            async with httpx.AsyncClient() as client:
+                answer = await client.get(f"{running.registry}/v2/", headers={"Host": found[1]})
+                page = await client.get(running.console)
+
+            assert answer.status_code == 401
+            assert f"docker push {found[1]}/library/alpine" in page.text
 
 
 def test_a_second_start_makes_nothing_and_tells_no_password(tmp_path: Path):

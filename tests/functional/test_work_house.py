@@ -47,14 +47,14 @@ async def push(home: House) -> httpx.Response:
     """Push an empty blob, and one whole index to pull."""
     kind = "application/vnd.oci.image.index.v1+json"
     body = '{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % kind  # noqa: UP031 - braces are JSON's here.
-    async with httpx.AsyncClient(auth=ADMIN, base_url=home.registry) as client:
+    async with httpx.AsyncClient(auth=ADMIN, base_url=home.registry, timeout=SECONDS) as client:
         return await client.put("/v2/library/app/manifests/one", content=body, headers={"content-type": kind})
 
 
 async def test_a_push_a_pull_and_a_denial_are_in_the_record_soon(tmp_path: Path):
     with house(tmp_path / "data", PASSWORD=PASSWORD) as home:
         pushed = await push(home)
-        async with httpx.AsyncClient(base_url=home.registry) as client:
+        async with httpx.AsyncClient(base_url=home.registry, timeout=SECONDS) as client:
             pulled = await client.get("/v2/library/app/manifests/one", auth=ADMIN)
             denied = await client.get("/v2/library/app/manifests/one", auth=("admin", "wrong"))
         rows = await record(tmp_path / "data", 3)
@@ -70,7 +70,7 @@ async def test_a_push_a_pull_and_a_denial_are_in_the_record_soon(tmp_path: Path)
 async def test_what_was_gathered_is_written_when_the_house_is_told_to_stop(tmp_path: Path):
     with house(tmp_path / "data", PASSWORD=PASSWORD, PULLS_INTERVAL="1h") as home:
         await push(home)
-        async with httpx.AsyncClient(base_url=home.registry, auth=ADMIN) as client:
+        async with httpx.AsyncClient(base_url=home.registry, auth=ADMIN, timeout=SECONDS) as client:
             await client.get("/v2/library/app/manifests/one")
         status = home.stop()
 
@@ -86,7 +86,7 @@ async def test_a_killed_worker_is_started_again_and_works(tmp_path: Path):
         await record(tmp_path / "data", 1)
         (worker,) = home.children("moorage work")
         os.kill(worker, signal.SIGKILL)
-        async with httpx.AsyncClient(base_url=home.registry, auth=ADMIN) as client:
+        async with httpx.AsyncClient(base_url=home.registry, auth=ADMIN, timeout=SECONDS) as client:
             await client.delete("/v2/library/app/manifests/one")
 
         rows = await record(tmp_path / "data", 2)

@@ -51,7 +51,13 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = [f"fsync={'on' if self.fsync else 'off'}", "max_connections=200", *self.settings]
+        # What it shares between its processes lies in its folder, and goes with that.
+        options = [
+            f"fsync={'on' if self.fsync else 'off'}",
+            "max_connections=200",
+            "dynamic_shared_memory_type=mmap",
+            *self.settings,
+        ]
         command = [
             str(self.programs / "postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder),
             "-h", "127.0.0.1", "-p", str(self.port), *(word for option in options for word in ("-c", option)),

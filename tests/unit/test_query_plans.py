@@ -89,6 +89,35 @@ INSERT INTO repository_blob (registry_id, repository_id, blob_id, refs, held, re
 INSERT INTO doomed (registry_id, key, size, destroy_at) SELECT 1, 'd' || n, 1, n FROM generate_series(1, 5000) n;
 INSERT INTO upload (registry_id, id, repository_id, subject, algorithm, created_at, expires_at)
   SELECT 1, 'u' || n, 1, '', '', 0, n FROM generate_series(1, 5000) n;
+INSERT INTO upload_part (registry_id, upload_id, n, key) SELECT 1, 'u' || n, 1, 'p' || n FROM generate_series(1, 5000) n;
+INSERT INTO project_blob (registry_id, blob_id, project_id, links, live_links)
+  SELECT 1, b, 1 + b % 20, 1, 1 FROM generate_series(1, 20000) b;
+INSERT INTO manifest_blob (registry_id, manifest_id, blob_id, repository_id)
+  SELECT 1, m, 1 + m % 100, 1 + m % 200 FROM generate_series(1, 20000) m;
+INSERT INTO manifest_child (registry_id, parent_id, child, repository_id)
+  SELECT 1, m, decode(md5((m + 200)::text), 'hex'), 1 + m % 200 FROM generate_series(1, 20000) m;
+INSERT INTO pull_stat (registry_id, manifest_id, pulls, last_at) SELECT 1, m, 1, 1 FROM generate_series(1, 20000) m;
+INSERT INTO immutable_rule (registry_id, project_id, created_at)
+  SELECT 1, 1 + n % 20, 0 FROM generate_series(1, 1000) n;
+INSERT INTO event (registry_id, uuid, kind, at, actor, outcome, project, body)
+  SELECT 1, 'e' || n, 'k' || n % 20, n, '', '', 'p' || n % 20, '' FROM generate_series(1, 20000) n;
+INSERT INTO outbox (registry_id, uuid, at, kind, body) SELECT 1, 'o' || n, n, 'k', '' FROM generate_series(1, 1000) n;
+INSERT INTO "user" (registry_id, name, email, created_at)
+  SELECT 1, 'u' || n, 'e' || n, 0 FROM generate_series(1, 5000) n;
+INSERT INTO user_group (registry_id, name, source, created_at) SELECT 1, 'g' || n, 'k', 0 FROM generate_series(1, 1000) n;
+INSERT INTO user_group_member (registry_id, group_id, user_id, at)
+  SELECT 1, 1 + n % 1000, n, 0 FROM generate_series(1, 5000) n;
+INSERT INTO member (registry_id, project_id, user_id, role, created_at)
+  SELECT 1, 1 + n % 20, n, 1, 0 FROM generate_series(1, 5000) n;
+INSERT INTO robot (registry_id, project_id, name, secret, created_at)
+  SELECT 1, 1 + n % 20, 'r' || n, '', 0 FROM generate_series(1, 5000) n;
+INSERT INTO robot_permission (registry_id, robot_id, kind, namespace, resource, action)
+  SELECT 1, n, '', '', '', '' FROM generate_series(1, 5000) n;
+INSERT INTO label (registry_id, name, created_at) SELECT 1, 'l' || n, 0 FROM generate_series(1, 100) n;
+INSERT INTO manifest_label (registry_id, manifest_id, label_id, at)
+  SELECT 1, n, 1 + n % 100, 0 FROM generate_series(1, 5000) n;
+INSERT INTO refresh_token (registry_id, hash, caller_kind, caller_id, created_at, expires_at)
+  SELECT 1, decode(md5(n::text), 'hex'), 'user', n % 1000, 0, n FROM generate_series(1, 5000) n;
 ANALYZE;
 """
 

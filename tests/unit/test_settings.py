@@ -37,9 +37,20 @@ def test_proxies_are_addresses_and_networks():
     assert read.listening.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
 
 
+def test_names_are_as_clients_write_them():
+    read = settings.read({"MOORAGE_NAMES": "Registry.Example.com, box.lan:5000,[::1]:5000, 192.0.2.1"})
+
+    assert read.listening.names == ("registry.example.com", "box.lan:5000", "[::1]:5000", "192.0.2.1")
+
+
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
+        ("MOORAGE_NAMES", "https://registry.example.com"),
+        ("MOORAGE_NAMES", "registry.example.com:65536"),
+        ("MOORAGE_NAMES", "registry.example.com:"),
+        ("MOORAGE_NAMES", "a b"),
+        ("MOORAGE_NAMES", "[::zz]"),
         ("MOORAGE_REGISTRY_PORT", "http"),
         ("MOORAGE_REGISTRY_PORT", "65536"),
         ("MOORAGE_REGISTRY_PORT", "-1"),

@@ -20,7 +20,9 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if subprocess.run(
         [*GIT, "cat-file", "-e", f"{NAME}^{{commit}}"], capture_output=True, check=False
     ).returncode:
-        pytest.skip(f"the previous release's commit {NAME} is missing: this is a shallow clone, or none")
+        pytest.skip(
+            f"the previous release's commit {NAME} is missing on this machine: a shallow clone, or none"
+        )
     archived = subprocess.run(
         [*GIT, "archive", "--format=tar", f"{NAME}:src"], capture_output=True, check=True
     )

@@ -15,6 +15,7 @@ from moorage.db import migrate
 from moorage.supervisor import HOPELESS
 from tests.conformance.site import Site
 from tests.servers.house import House, house, moorage
+from tests.servers.ports import reserved
 from tests.servers.postgres import PostgresServer
 from tests.servers.seaweedfs import SeaweedFS
 from tests.upgrade.seed import DOMAIN, FIRST, Home, Pusher, Seed, seeded
@@ -83,8 +84,10 @@ def versions(data: Path) -> set[str]:
 
 
 async def test_a_data_folder_is_upgraded_by_a_restart_under_clients(previous: Path, tmp_path: Path) -> None:
-    given = {"PASSWORD": PASSWORD, "DOMAIN": DOMAIN}
     with ExitStack() as houses:
+        # Nobody else gets it while the old house is gone and the new one is not there yet.
+        (port,) = houses.enter_context(reserved())
+        given = {"PASSWORD": PASSWORD, "DOMAIN": DOMAIN, "REGISTRY_PORT": str(port)}
         old = houses.enter_context(house(tmp_path, source=str(previous), **given))
         seed = seeded(old, tmp_path, str(previous), **given)
         await seed.sow()
@@ -92,7 +95,7 @@ async def test_a_data_folder_is_upgraded_by_a_restart_under_clients(previous: Pa
             await more_turns(pushers)
             before = versions(tmp_path)
             assert await asyncio.to_thread(old.stop) == 0
-            new = houses.enter_context(house(tmp_path, REGISTRY_PORT=str(old.ports["Registry"]), **given))
+            new = houses.enter_context(house(tmp_path, **given))
             await more_turns(pushers)
         await everything_stands(seed, pushers, new)
         await checked(tmp_path, **given)

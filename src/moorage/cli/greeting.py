@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Greeting:
-    """Where everything is; *password* only when it was just generated."""
+    """Where everything is; *name* if clients elsewhere write another; *password* only when it was just generated."""
 
     version: str
     registry: str
+    name: str
     console: str
     ops: str
     data: str
@@ -24,6 +25,7 @@ class Greeting:
             f"Moorage {self.version} is running. Ctrl-C stops it.",
             "",
             f"  Registry   {self.registry}",
+            *([f"  Its name   {self.name}"] if self.name else []),
             f"  Console    {self.console}",
             f"  Operator   {self.ops}",
             f"  Data       {self.data}",

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, update
 
 from moorage.db import Database, Statement, Tx, insert
 from moorage.db.cell import entry, host
-from moorage.db.tables import registry
+from moorage.db.tables import BIG, registry
 from moorage.identity import users
 from moorage.identity.passwords import Passwords
 from moorage.oci.names import LIBRARY
@@ -47,6 +47,7 @@ PLANS = {
 
 _FIND = Statement(select(*COLUMNS).where(entry.c.name == bindparam("name"), entry.c.deleted_at.is_(None)))
 _ALL = Statement(select(*COLUMNS).where(entry.c.deleted_at.is_(None)).order_by(entry.c.id))
+_other = entry.alias("other")
 _LAST_PORT = Statement(select(func.max(entry.c.port).label("port")))
 _ADD = Statement(
     insert(entry).values(
@@ -60,6 +61,18 @@ _ADD = Statement(
         limit_bytes=bindparam("limit_bytes"),
         first=bindparam("first"),
         created_at=bindparam("at"),
+    )
+)
+_ALIKE = Statement(
+    select(entry.c.id).where(entry.c.uuid.between(bindparam("low"), bindparam("high"))).limit(1)
+)
+_SET_PORT = Statement(
+    update(entry)
+    .where(entry.c.id == bindparam("entry"), entry.c.port.is_(None))
+    .values(
+        port=select(
+            func.coalesce(func.max(_other.c.port), bindparam("first_port", type_=BIG)) + 1
+        ).scalar_subquery()
     )
 )
 _HOST = Statement(select(host.c.entry_id).where(host.c.name == bindparam("name")))
@@ -92,7 +105,15 @@ async def listed(cell: Database) -> list[Entry]:
     return [Entry(*row) for row in await cell.all(_ALL)]
 
 
-async def place(cell: Database, name: str, plan: Plan, *, first_port: int, zone: str = "") -> Entry:
+async def place(
+    cell: Database,
+    name: str,
+    plan: Plan,
+    *,
+    first_port: int,
+    zone: str = "",
+    new_id: Callable[[], uuid.UUID] = uuid.uuid4,
+) -> Entry:
     """Give a name its place in the directory, if it has none yet.
 
     With a *zone* (``region.domain``) every registry has a host name in it, and all share one port. Without one, the
@@ -106,7 +127,10 @@ async def place(cell: Database, name: str, plan: Plan, *, first_port: int, zone:
     async def work(tx: Tx) -> None:
         others = await tx.all(_ALL)
         last = (await tx.one(_LAST_PORT)).port
-        id_ = str(uuid.uuid4())
+        id_ = str(new_id())
+        # A host name begins with the first eight figures, and is never another's.
+        while await tx.one(_ALIKE, low=_label(id_), high=f"{_label(id_)}~") is not None:
+            id_ = str(new_id())
         await tx.run(
             _ADD,
             uuid=id_,
@@ -126,9 +150,22 @@ async def place(cell: Database, name: str, plan: Plan, *, first_port: int, zone:
     return made
 
 
+async def reach_all(cell: Database, *, first_port: int, zone: str) -> None:
+    """Let every registry be reached as the settings have it now: by a host name, or by a port of its own."""
+    for found in await listed(cell):
+        if zone:
+            await _name(cell, found, zone)
+        elif not found.first and found.port is None:
+            await cell.write(_SET_PORT, entry=found.id, first_port=first_port)
+
+
 def host_name(found: Entry, zone: str) -> str:
     """Give a registry's host name in a zone; it is never another's."""
-    return f"{found.uuid.partition('-')[0]}.{zone}"
+    return f"{_label(found.uuid)}.{zone}"
+
+
+def _label(id_: str) -> str:
+    return id_.partition("-")[0]
 
 
 async def _name(cell: Database, found: Entry, zone: str) -> None:

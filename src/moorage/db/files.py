@@ -111,6 +111,11 @@ def _is_closed(path: Path, connection: sqlite3.Connection) -> bool:
     return True
 
 
+def is_deleted(connection: sqlite3.Connection) -> bool:
+    """Tell whether the file's registry is deleted."""
+    return bool(connection.execute("PRAGMA user_version").fetchone()[0] == DELETED)
+
+
 def mark(path: Path) -> None:
     """Mark the file's outbox as written to. A mark is a hint: where none can be made, the relay comes later."""
     name = f"{path.parent}/{MARKS}/{path.stem}"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import secrets
 import sqlite3
 import tempfile
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moorage.db import files
+from moorage.db import estimates, files
 from moorage.errors import NewerSchema, Unavailable
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent / "migrations"
 _LOCK = 0x4D6F6F72_00000000
 """PostgreSQL's advisory lock under which one process at a time migrates: "Moor", and no registry."""
+_PHASE = re.compile(r'^PHASE = "(pre|post)"$', re.MULTILINE)
 _PAUSE = 0.2
 """Seconds before a process asks again whether another has ended migrating."""
 
@@ -52,6 +54,28 @@ class Family:
     def revisions(self) -> tuple[str, ...]:
         """List the revisions this code knows, oldest first."""
         return tuple(sorted(path.name.split("_")[0] for path in self.folder.glob("[0-9]*_*.py")))
+
+    @functools.cached_property
+    def opened_to(self) -> dict[str | None, str]:
+        """Say for each revision how far opening brings a database: to the last before one that must wait.
+
+        One without tables goes all the way, since no release before ours can be at work on it.
+        """
+        known = self.revisions
+        end = known[-1]
+        ends: dict[str | None, str] = {None: end}
+        for revision, after in reversed(list(zip(known, (*known[1:], ""), strict=True))):
+            end = revision if not after or self._waits(after) else end
+            ends[revision] = end
+        return ends
+
+    def _waits(self, revision: str) -> bool:
+        """Tell whether a revision is of the phase ``post``. Its file is not run for it: that would need Alembic."""
+        path = next(self.folder.glob(f"{revision}_*.py"))
+        phase = _PHASE.search(path.read_text())
+        if phase is None:
+            raise ValueError(f'{path}: a revision says its phase: PHASE = "pre" or PHASE = "post"')
+        return phase[1] == "post"
 
     def metadata(self) -> MetaData:
         """Give the tables as the code has them."""
@@ -88,10 +112,10 @@ def file_version(family: Family, connection: sqlite3.Connection) -> str | None:
 def ensure_file(family: Family, path: Path, reader: sqlite3.Connection, *, contract: bool = False) -> None:
     """Bring an open file forward where it must be, or raise NewerSchema. Mostly one short query."""
     version = file_version(family, reader)
-    if version == family.revisions[-1]:
-        return
     family.check(version)
-    upgrade_file(family, path, contract=contract)
+    wanted = family.revisions[-1] if contract else family.opened_to[version]
+    if version != wanted or not estimates.are_told(reader):
+        upgrade_file(family, path, contract=contract)
 
 
 def upgrade_file(family: Family, path: Path, *, contract: bool = False) -> None:
@@ -102,6 +126,8 @@ def upgrade_file(family: Family, path: Path, *, contract: bool = False) -> None:
     with files.locked(path):
         raw = files.connect(path, reads=False)
         try:
+            if files.is_deleted(raw):
+                return
             family.check(file_version(family, raw))
             # Tables are made anew to change them; the keys are checked afterwards, all at once.
             raw.execute("PRAGMA foreign_keys = OFF")
@@ -112,6 +138,7 @@ def upgrade_file(family: Family, path: Path, *, contract: bool = False) -> None:
             broken = raw.execute("PRAGMA foreign_key_check").fetchall()
             if broken:
                 raise Unavailable(f"{path}: rows of {broken[0][0]} lost what they refer to in a migration")
+            estimates.tell(raw)
         finally:
             raw.close()
 
@@ -177,8 +204,8 @@ def _upgrade(family: Family, connection: Connection, *, contract: bool) -> None:
     def steps(heads: Any, _: Any) -> Any:
         at = heads[0] if heads else None
         family.check(at)
-        target = _target(family, script, at, contract=contract)
-        return [] if target in (at, None) else script._upgrade_revs(target, heads)  # noqa: SLF001 - what Alembic's own command calls.
+        target = family.revisions[-1] if contract else family.opened_to[at]
+        return [] if target == at else script._upgrade_revs(target, heads)  # noqa: SLF001 - what Alembic's own command calls.
 
     context = MigrationContext.configure(connection, opts={**options, "fn": steps})
     context.impl.transactional_ddl = True
@@ -186,17 +213,6 @@ def _upgrade(family: Family, connection: Connection, *, contract: bool) -> None:
         context.run_migrations()
     if connection.in_transaction():
         connection.commit()
-
-
-def _target(family: Family, script: Any, at: str | None, *, contract: bool) -> Any:
-    """Find how far to go: to the end, or to the last before one that must wait."""
-    known = family.revisions
-    target = at
-    for revision in known[known.index(at) + 1 if at else 0 :]:
-        if script.get_revision(revision).module.PHASE == "post" and not contract:
-            break
-        target = revision
-    return target
 
 
 @functools.cache
@@ -207,7 +223,7 @@ def template(family: Family = REGISTRY) -> bytes:
         raw = sqlite3.connect(path, isolation_level=None)
         raw.execute("PRAGMA journal_mode = WAL")
         raw.close()
-        upgrade_file(family, path, contract=True)
+        upgrade_file(family, path)
         raw = sqlite3.connect(path, isolation_level=None)
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         raw.close()

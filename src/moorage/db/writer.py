@@ -286,7 +286,7 @@ class Writer:
 
     def _commit(self, connection: sqlite3.Connection, group: list[Change]) -> None:
         connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == files.DELETED:
+        if files.is_deleted(connection):
             raise Vanished("the registry is deleted")
         at = self._stamps(connection, sum(change.stamped for change in group))
         for change in group:

@@ -84,7 +84,10 @@ class Directory:
             await self.refresh()
         found = self._find(authority, port)
         if found is None:
-            message = f"no registry is called {authority[:255]} here"
+            message = (
+                f"no registry is called {authority[:255]} here: use an address that `moorage registry list` shows, or have"
+                " its operator add this one to MOORAGE_NAMES"
+            )
             raise RegistryUnknown(message, host=authority[:255])
         return found
 
@@ -124,10 +127,10 @@ class Directory:
 
 
 def _host(authority: str) -> str:
-    """Take the port off a Host header."""
+    """Take the port off a Host header, and the dot that ends a name which is whole."""
     if authority.startswith("["):
         return authority.partition("]")[0] + "]"
-    return authority.partition(":")[0]
+    return authority.partition(":")[0].removesuffix(".")
 
 
 def _is_address(name: str) -> bool:

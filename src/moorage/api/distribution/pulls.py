@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from moorage.api.distribution.asks import API_VERSION, NO_PAGE, NOT_SNIFFED, Ask
+from moorage.api.http import conditions
 from moorage.api.http.responses import Header, send_file, send_stream
 from moorage.oci import names
 from moorage.oci.manifests import OCI_INDEX, referrer
@@ -26,7 +27,7 @@ async def pull_manifest(ask: Ask) -> None:
     found = await manifests.get(ask.registry.db, ask.name, names.reference(ask.place.rest))
     digest = str(found.digest).encode()
     etag = b'"%b"' % digest
-    if ask.headers.get(b"if-none-match") == etag:
+    if conditions.is_there(ask.headers.get(b"if-none-match"), etag):
         await ask.reply(304, (b"etag", etag), (b"docker-content-digest", digest))
         return
     await ask.reply(
@@ -44,20 +45,20 @@ async def pull_manifest(ask: Ask) -> None:
 async def pull_blob(ask: Ask) -> None:
     """end-2: give a blob's bytes, or a range of them; to HEAD, promise that they stay a while."""
     digest, registry = ask.digest, ask.registry
-    headers = [
-        _OCTETS,
-        _BYTES,
-        _FOREVER,
-        (b"docker-content-digest", str(digest).encode()),
-        (b"etag", f'"{digest}"'.encode()),
-        *NO_PAGE,
-    ]
-    if ask.scope["method"] == "HEAD":
+    tag = f'"{digest}"'.encode()
+    same = [_FOREVER, (b"docker-content-digest", str(digest).encode()), (b"etag", tag)]
+    headers = [_OCTETS, _BYTES, *same, *NO_PAGE]
+    has_it = conditions.is_there(ask.headers.get(b"if-none-match"), tag)
+    if ask.scope["method"] == "HEAD" and not has_it:
         promised = await blobs.promise(registry.db, ask.name, digest)
         await ask.reply_size(promised.size, headers)
         return
     found = await blobs.get(registry.db, ask.name, digest)
-    part = byte_range(ask.header(b"range"), found.size)
+    if has_it:
+        await ask.reply(304, *same)
+        return
+    asked = ask.header(b"range") if conditions.is_part_of(ask.headers.get(b"if-range"), tag) else None
+    part = byte_range(asked, found.size)
     start, end = part or (0, found.size)
     status = 206 if part else 200
     if part:

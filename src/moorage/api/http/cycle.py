@@ -238,7 +238,9 @@ class Cycle(RequestResponseCycle):
         error = None if task.cancelled() else task.exception()
         if error is None and self.response_complete:
             return
-        if task.cancelled() or isinstance(error, Disconnected):
+        gone = isinstance(error, Disconnected) or (error is None and self.disconnected)
+        if task.cancelled() or gone:
+            # Nobody else would: reading is paused where a body was read past the parser.
             self.disconnected = True
             self.transport.abort()
         elif isinstance(error, RequestTimeout | RequestMalformed):
@@ -246,7 +248,7 @@ class Cycle(RequestResponseCycle):
         elif error is not None:
             self.logger.error("an application failed", exc_info=error)
             self._answer_instead(500, "something broke on our side")
-        elif not self.disconnected:
+        else:
             self.logger.error("an application ended without a whole answer")
             self._answer_instead(500, "something broke on our side")
 

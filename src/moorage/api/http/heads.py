@@ -2,11 +2,12 @@
 
 What a proxy in front might read otherwise than we do is refused, so that no request can be hidden
 in another: two lengths, a length and a transfer coding, codings other than chunked, no Host or two,
-a target elsewhere than at the Host.
+a target elsewhere than at the Host, two of what may be given once.
 """
 
 from __future__ import annotations
 
+import random
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -31,6 +32,8 @@ TOO_LONG: Fault = (
     "the request's headers are too long",
 )
 _BAD = HTTPStatus.BAD_REQUEST
+# Said twice, they could be read in two ways: by a proxy in front as the one, and here as the other.
+_ONCE = frozenset({b"authorization", b"content-range", b"content-type", b"range", b"if-range"})
 
 
 class Heads(HttpToolsProtocol):
@@ -86,7 +89,12 @@ class Heads(HttpToolsProtocol):
 
     def fault(self, version: str, method: bytes) -> Fault | None:
         """Tell why the head just read is refused; None if it is not."""
-        return self._fault_of_size() or self._fault_of_framing(version) or self._fault_of_target(method)
+        return (
+            self._fault_of_size()
+            or self._fault_of_framing(version)
+            or self._fault_of_doubles()
+            or self._fault_of_target(method)
+        )
 
     def _fault_of_size(self) -> Fault | None:
         limits = self.limits
@@ -110,6 +118,13 @@ class Heads(HttpToolsProtocol):
         if self.codings != [b"chunked"]:
             return HTTPStatus.NOT_IMPLEMENTED, "chunked is the only transfer coding known"
         return None
+
+    def _fault_of_doubles(self) -> Fault | None:
+        names = [name for name, _ in self.headers]
+        if len(set(names)) == len(names):
+            return None
+        twice = next((name for name in names if name in _ONCE and names.count(name) > 1), None)
+        return None if twice is None else (_BAD, f"a request has one {twice.decode().title()} header")
 
     def _fault_of_target(self, method: bytes) -> Fault | None:
         if method == b"CONNECT":
@@ -157,6 +172,7 @@ def refusal(fault: Fault, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         [
             b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()),
             *[b"%b: %b\r\n" % header for header in headers],
+            b"x-request-id: %016x\r\n" % random.getrandbits(64),
             b"content-type: text/plain; charset=utf-8\r\n",
             b"content-length: %d\r\nconnection: close\r\n\r\n" % len(content),
             content,

@@ -25,7 +25,8 @@ from moorage.api.http.deadline import Deadline, Phase
 from moorage.api.http.heads import TOO_LONG, Fault, refusal
 from moorage.api.http.problems import RequestMalformed, RequestTimeout
 from moorage.api.http.quick import END_OF_HEAD, QuickHeads
-from moorage.api.http.receiving import Buffers, Receiving, ReceivingChunks
+from moorage.api.http.receiving import Receiving
+from moorage.api.http.receiving_chunks import ReceivingChunks
 from moorage.api.http.responses import PACE, SENDFILE
 from moorage.storage.store import Disconnected
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from moorage.api.http.bodies import Consume
+    from moorage.api.http.buffers import Buffers
     from moorage.api.http.limits import Limits
     from moorage.api.http.recalling import Recollection
 
@@ -403,7 +405,12 @@ class Protocol(QuickHeads):
         """Close; if bytes may still come, not at once: closing on them would destroy the answer."""
         self.deaf = True
         if linger and self.transport.can_write_eof():
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:
+                # The other end is gone already.
+                self.transport.abort()
+                return
             self.flow.resume_reading()
             self.deadline.set(Phase.PARTING, self.limits.linger_seconds)
             return

@@ -19,9 +19,9 @@ from starlette.types import ASGIApp
 from typing_extensions import override
 
 from moorage.api.http import internals
+from moorage.api.http.buffers import Buffers
 from moorage.api.http.limits import Limits
 from moorage.api.http.recalling import Recollection
-from moorage.api.http.receiving import Buffers
 
 # How long cancelled requests may take to let go of what they hold.
 CUTTING = 3.0
