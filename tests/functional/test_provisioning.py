@@ -7,6 +7,7 @@ import pytest
 
 from moorage.cloud import provisioning
 from moorage.db.sqlite import SqliteDatabase
+from moorage.oci.errors import NameInvalid
 from moorage.registry.directory import Directory, Entry, RegistryUnknown
 from moorage.registry.errors import NameTaken
 
@@ -124,6 +125,28 @@ async def test_a_name_that_is_taken_is_refused(tmp_path: Path):
     assert made.password == "secret"
     with pytest.raises(NameTaken):
         await provisioning.create(cell, "one", LOCAL, first_port=5000, ensure_rows=rows)
+    await cell.close()
+
+
+@pytest.mark.parametrize("name", ["a", "Team 7", "équipe.x-1_b", "a" * 64])
+def test_a_registry_s_name_is_what_people_call_it(name: str):
+    provisioning.check_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a ", "-a", "a/../b", "two\nlines", "a\tb", "a\x1b[31m", "a" * 65, "..", "a\u202eb"]
+)
+async def test_a_name_that_would_break_a_list_is_refused_with_the_rule(tmp_path: Path, name: str):
+    cell = await _cell(tmp_path)
+
+    async def rows(_: Entry) -> str | None:
+        raise AssertionError
+
+    with pytest.raises(NameInvalid, match="1 to 64 letters") as refused:
+        await provisioning.create(cell, name, LOCAL, first_port=5000, ensure_rows=rows)
+
+    assert str(refused.value).isprintable()
+    assert await provisioning.listed(cell) == []
     await cell.close()
 
 

@@ -3,6 +3,7 @@
 Each step ensures and none merely does, so a provisioning that was cut is simply done again.
 """
 
+import re
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from moorage.db.cell import entry, host
 from moorage.db.tables import BIG, registry
 from moorage.identity import users
 from moorage.identity.passwords import Passwords
+from moorage.oci.errors import NameInvalid
 from moorage.oci.names import LIBRARY
 from moorage.registry import projects
 from moorage.registry.directory import COLUMNS, READY, Entry
@@ -23,6 +25,7 @@ from moorage.registry.errors import NameTaken
 DAY = 86_400_000_000
 GIB = 1 << 30
 ADMINISTRATOR = "admin"
+_REGISTRY_NAME = re.compile(r"[^\W_](?:[\w .-]{0,62}[^\W_])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,16 @@ class Provisioned:
 
     entry: Entry
     password: str | None
+
+
+def check_name(name: str) -> None:
+    """Raise NameInvalid for what no registry may be called."""
+    if not _REGISTRY_NAME.fullmatch(name):
+        message = (
+            f"a registry cannot be called {name[:80]!r}: its name has 1 to 64 letters, digits, spaces, dots, dashes and"
+            " underscores, and begins and ends with a letter or a digit"
+        )
+        raise NameInvalid(message, name=name[:80])
 
 
 async def listed(cell: Database) -> list[Entry]:
@@ -223,7 +236,8 @@ async def create(
     zone: str = "",
     ensure_rows: Callable[[Entry], Awaitable[str | None]],
 ) -> Provisioned:
-    """Make a registry of this name, or raise NameTaken if there is one."""
+    """Make a registry of this name, or raise NameInvalid, or NameTaken if there is one."""
+    check_name(name)
     if await cell.one(_FIND, name=name) is not None:
         message = f"there is a registry {name} already"
         raise NameTaken(message, name=name)
