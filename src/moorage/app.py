@@ -75,7 +75,7 @@ class Moorage:
         async def main() -> None:
             from moorage.planes import first_registry
 
-            async with _opened(set_, create=True) as parts:
+            async with _opened(set_, create=True, platform=True) as parts:
                 made, host = await first_registry(set_, parts)
             say(json.dumps({"password": made.password, "host": host}))
             first_start.note_prepared(set_.keeping.data, set_.listening.zone, host)
@@ -93,7 +93,8 @@ class Moorage:
         grace = set_.listening.shutdown_grace
 
         async def main() -> None:
-            async with _opened(set_) as parts:
+            # Pulls need neither the platform's database nor any job: the registry plane never opens it.
+            async with _opened(set_, platform=role == "console") as parts:
                 if role == "console":
                     await serve(await _console_sites(set_, parts, sockets), leash, grace)
                 else:
@@ -116,7 +117,7 @@ class Moorage:
         async def main() -> None:
             asked = asyncio.Event()
             on_signal(asked.set)
-            async with _opened(set_) as parts:
+            async with _opened(set_, platform=True) as parts:
                 if leash is not None:
                     leash.ready()
                 await working.work(working.Worker.of(set_, parts), asked, set_.upkeep.worker_name)
@@ -326,14 +327,21 @@ def _place(set_: Settings) -> Place:
 
     kept = set_.keeping
     return Place(
-        kept.data, kept.database_url, kept.blobs, kept.master_key, connections=kept.database_connections
+        kept.data,
+        kept.database_url,
+        kept.blobs,
+        kept.master_key,
+        connections=kept.database_connections,
+        platform_url=kept.platform_url,
     )
 
 
-def _opened(set_: Settings, *, create: bool = False) -> AbstractAsyncContextManager[Parts]:
+def _opened(
+    set_: Settings, *, create: bool = False, platform: bool = False
+) -> AbstractAsyncContextManager[Parts]:
     from moorage import parts
 
-    return parts.opened(_place(set_), create=create)
+    return parts.opened(_place(set_), create=create, platform=platform)
 
 
 def _run(main: Coroutine[Any, Any, None]) -> int:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from moorage import __version__
 
-# Says that a start of this release made all there is to make, so the next need not look.
+# Says that a start of this release made all there is to make, so the next need not look. The second number rises with
+# what there is to make within a release.
 PREPARED = "prepared"
+MADE = f"{__version__}+2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,12 @@ def prepared(data: Path, zone: str) -> str | None:
     """Give the first registry's host name in a zone ("" without one) if this release has prepared the folder for it."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         noted = json.loads((data / PREPARED).read_text())
-        if (noted["version"], noted["zone"]) == (__version__, zone):
+        if (noted["version"], noted["zone"]) == (MADE, zone):
             return str(noted["host"])
     return None
 
 
 def note_prepared(data: Path, zone: str, host: str) -> None:
     """Note that everything is made: what is asked for again is found there."""
-    noted = {"version": __version__, "zone": zone, "host": host}
+    noted = {"version": MADE, "zone": zone, "host": host}
     (data / PREPARED).write_text(json.dumps(noted))

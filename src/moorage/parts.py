@@ -1,4 +1,4 @@
-"""What every process of a cell works with: its database, its store and its master key."""
+"""What every process of a cell works with: its database, its store and its master key; some work with the platform's too."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY_FILE = "master.key"
 CELL_FILE = "cell.sqlite"
+PLATFORM_FILE = "platform.sqlite"
 JOBS_FILE = "jobs.sqlite"
 REGISTRIES = "registries"
 
@@ -41,6 +42,13 @@ class Place:
     master_key: str
     connections: int = 10
     """To PostgreSQL, of one process."""
+    platform_url: str = ""
+    """The platform's PostgreSQL, when it is not the cell's."""
+
+    @property
+    def platform_file(self) -> Path:
+        """Give the file of the platform's rows, when there is no PostgreSQL."""
+        return self.data / PLATFORM_FILE
 
     @property
     def cell_file(self) -> Path:
@@ -70,13 +78,24 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts, opened: *postgres* is None when each registry has a SQLite file of its own."""
+    """The parts, opened: *postgres* is None when each registry has a SQLite file of its own.
+
+    The registry plane has no *platform_*: pulls go on when that database is away.
+    """
 
     place: Place
     cell: Database
     postgres: Postgres | None
     store: BlobStore
     master: MasterKey
+    platform_: Database | None = None
+
+    @property
+    def platform(self) -> Database:
+        """Give the platform's rows; who did not open them has no business with them."""
+        if self.platform_ is None:
+            raise RuntimeError("this process was opened without the platform's database")
+        return self.platform_
 
     async def open_database(self, found: Entry) -> Database:
         """Open a registry's rows, bound to it; on SQLite its file is made when it is not there yet."""
@@ -106,8 +125,8 @@ def name_of(found: Entry) -> str:
 
 
 @contextlib.asynccontextmanager
-async def opened(place: Place, *, create: bool = False) -> AsyncIterator[Parts]:
-    """Open everything; *create* makes what is missing.
+async def opened(place: Place, *, create: bool = False, platform: bool = True) -> AsyncIterator[Parts]:
+    """Open everything, the *platform*'s rows too unless that is denied; *create* makes what is missing.
 
     Raises Unavailable and NewerSchema, and what the operator set wrong: MasterKeyWrong,
     StoreAddressInvalid.
@@ -116,21 +135,39 @@ async def opened(place: Place, *, create: bool = False) -> AsyncIterator[Parts]:
         store = open_store(place.store_url)
         opening.push_async_callback(store.close)
         if place.database_url:
-            postgres = await _connected(place, create=create)
+            postgres = await _connected(place.database_url, place, create=create)
             opening.push_async_callback(postgres.close)
             cell: Database = postgres.unbound()
         else:
             postgres = None
             cell = await SqliteDatabase.open(place.cell_file, None, create=create)
             opening.push_async_callback(cell.close)
-        yield Parts(place, cell, postgres, store, await _master(place, cell, create=create))
+        rows = await _platform(place, opening, postgres, create=create) if platform else None
+        yield Parts(place, cell, postgres, store, await _master(place, cell, create=create), rows)
 
 
-async def _connected(place: Place, *, create: bool) -> Postgres:
+async def _platform(
+    place: Place, opening: contextlib.AsyncExitStack, cell: Postgres | None, *, create: bool
+) -> Database:
+    """Open the platform's rows: in a database of their own, beside the cell's, or in a file."""
+    if place.platform_url:
+        own = await _connected(place.platform_url, place, migrate.PLATFORM, create=create)
+        opening.push_async_callback(own.close)
+        return own.unbound()
+    if cell is not None:
+        # The release before has no such tables and misses none, so whoever comes first with this one makes them.
+        await cell.bring(place.database_url, migrate.PLATFORM)
+        return cell.unbound()
+    file = await SqliteDatabase.open(place.platform_file, None, create=create, family=migrate.PLATFORM)
+    opening.push_async_callback(file.close)
+    return file
+
+
+async def _connected(url: str, place: Place, *families: migrate.Family, create: bool) -> Postgres:
     # Imported here, since a machine with SQLite should not pay for the client's memory.
     from moorage.db.postgres import Postgres  # noqa: PLC0415
 
-    return await Postgres.connect(place.database_url, create=create, size=place.connections)
+    return await Postgres.connect(url, create=create, size=place.connections, families=families)
 
 
 async def _master(place: Place, cell: Database, *, create: bool) -> MasterKey:
@@ -141,12 +178,22 @@ async def _master(place: Place, cell: Database, *, create: bool) -> MasterKey:
 
 
 def upgrade(place: Place, *, contract: bool) -> None:
-    """Bring the schema of a cell and its registries forward; raise Unavailable or NewerSchema."""
+    """Bring the schema of a cell, its registries and the platform forward; raise Unavailable or NewerSchema."""
+    if place.platform_url:
+        migrate.upgrade_postgres(place.platform_url, (migrate.PLATFORM,), contract=contract)
     if place.database_url:
-        migrate.upgrade_postgres(place.database_url, contract=contract)
-    elif place.cell_file.exists():
-        migrate.upgrade_file(migrate.CELL, place.cell_file, contract=contract)
-        for path in sorted(place.registries.glob("*.sqlite")):
-            migrate.upgrade_file(migrate.REGISTRY, path, contract=contract)
+        families = (*migrate.of_a_cell(), *(() if place.platform_url else (migrate.PLATFORM,)))
+        migrate.upgrade_postgres(place.database_url, families, contract=contract)
+        return
+    _upgrade_or_make(migrate.CELL, place.cell_file, contract=contract)
+    for path in sorted(place.registries.glob("*.sqlite")):
+        migrate.upgrade_file(migrate.REGISTRY, path, contract=contract)
+    if not place.platform_url:
+        _upgrade_or_make(migrate.PLATFORM, place.platform_file, contract=contract)
+
+
+def _upgrade_or_make(family: migrate.Family, path: Path, *, contract: bool) -> None:
+    if path.exists():
+        migrate.upgrade_file(family, path, contract=contract)
     else:
-        migrate.clone(migrate.CELL, place.cell_file)
+        migrate.clone(family, path)

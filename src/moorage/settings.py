@@ -135,6 +135,14 @@ class Keeping:
         "How many PostgreSQL connections one process asks on. One more hears of changed rights, and a worker's jobs"
         " take five.",
     )
+    platform_url: str = _setting(
+        "PLATFORM_URL",
+        kinds.url("postgresql", "postgres"),
+        "",
+        "The PostgreSQL database of the platform's own rows: accounts, orders and their record; without one, they stand"
+        " beside the cell's. Pulls and pushes never need it.",
+        secret=True,
+    )
     store_url: str = _setting(
         "STORE_URL",
         kinds.url("file", "s3", "gs", "az", "memory"),

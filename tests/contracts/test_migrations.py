@@ -22,7 +22,7 @@ from moorage.db.sqlite import SqliteDatabase
 from moorage.errors import NewerSchema, Unavailable
 from tests.servers.postgres import PostgresServer
 
-FAMILIES = (migrate.REGISTRY, migrate.CELL)
+FAMILIES = (migrate.REGISTRY, migrate.CELL, migrate.PLATFORM)
 REVISION = '''"""A made-up revision."""
 from alembic import op
 revision = "{number}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Table
 
-from moorage.db import cell, tables
+from moorage.db import cell, platform, tables
 
 KINDS = {"content", "access", "record"}
 REGISTRY = [pytest.param(table, id=table.name) for table in tables.metadata.sorted_tables]
 CELL = [pytest.param(table, id=table.name) for table in cell.metadata.sorted_tables]
+PLATFORM = [pytest.param(table, id=table.name) for table in platform.metadata.sorted_tables]
 
 
-@pytest.mark.parametrize("table", REGISTRY + CELL)
+@pytest.mark.parametrize("table", REGISTRY + CELL + PLATFORM)
 def test_a_table_says_its_kind(table: Table):
     """Content goes back to a moment; access and record never do: a restore must know which it has before it."""
     assert table.info.get("kind") in KINDS
@@ -38,7 +39,28 @@ def test_a_registrys_keys_have_the_registry_first(table: Table):
     assert all(key.elements[0].column.name == "registry_id" for key in table.foreign_key_constraints)
 
 
-@pytest.mark.parametrize("table", CELL)
-def test_a_cells_table_belongs_to_no_registry(table: Table):
-    """The directory is above registries: a registry bound to it could read another's entry."""
+@pytest.mark.parametrize("table", CELL + PLATFORM)
+def test_a_table_above_registries_belongs_to_none(table: Table):
+    """Directory and platform are above registries: one that were bound to them could read another's rows."""
     assert "registry_id" not in table.columns
+
+
+def test_no_two_families_have_a_table_or_an_index_of_one_name():
+    """On PostgreSQL they stand beside each other in one schema."""
+    names = [
+        name
+        for family in (tables, cell, platform)
+        for table in family.metadata.sorted_tables
+        for name in (table.name, *(str(index.name) for index in table.indexes))
+    ]
+
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("table", PLATFORM)
+def test_the_platforms_keys_are_found_by_an_index(table: Table):
+    """Who is asked for by an owner is not searched for through every other owner's rows."""
+    first = {next(iter(index.columns)).name for index in table.indexes} | {table.primary_key.columns[0].name}
+    named = {column.name for key in table.foreign_key_constraints for column in key.columns}
+
+    assert named - first <= {"login_id"}

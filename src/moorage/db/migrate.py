@@ -1,7 +1,7 @@
 """Schemas and their revisions: made, checked when opened, and brought forward.
 
-There are two families of tables, a registry's and the cell's, each with one line of revisions that
-run on both engines. A revision says in ``PHASE`` how it goes with the code of the release before:
+There are three families of tables, a registry's, the cell's and the platform's, each with one line of
+revisions that run on both engines. A revision says in ``PHASE`` how it goes with the code of the release before:
 
 - ``pre`` (expand): that code goes on working, so it runs as soon as a database is opened;
 - ``post`` (contract): it would not, so it runs only when the operator says that none is left.
@@ -79,9 +79,10 @@ class Family:
 
     def metadata(self) -> MetaData:
         """Give the tables as the code has them."""
-        from moorage.db import cell, tables  # noqa: PLC0415 - 20 ms that only migrations need.
+        from moorage.db import cell, platform, tables  # noqa: PLC0415 - 20 ms that only migrations need.
 
-        return tables.metadata if self.name == "registry" else cell.metadata
+        known = {"registry": tables.metadata, "cell": cell.metadata, "platform": platform.metadata}
+        return known[self.name]
 
     def check(self, version: str | None) -> None:
         """Raise NewerSchema for a version that this code does not know."""
@@ -96,6 +97,12 @@ class Family:
 
 REGISTRY = Family("registry", _HERE / "registry", "schema_registry", "0001")
 CELL = Family("cell", _HERE / "cell", "schema_cell", "0001")
+PLATFORM = Family("platform", _HERE / "platform", "schema_platform", "0001")
+
+
+def of_a_cell() -> tuple[Family, Family]:
+    """Give the families that the registry plane works on."""
+    return REGISTRY, CELL
 
 
 def file_version(family: Family, connection: sqlite3.Connection) -> str | None:
@@ -148,9 +155,9 @@ def _begin(connection: Connection) -> None:
 
 
 def upgrade_postgres(
-    url: str, families: tuple[Family, ...] = (REGISTRY, CELL), *, contract: bool = False
+    url: str, families: tuple[Family, ...] = (REGISTRY, CELL, PLATFORM), *, contract: bool = False
 ) -> None:
-    """Run a cell's missing revisions, one process at a time."""
+    """Run a database's missing revisions, one process at a time."""
     from sqlalchemy import create_engine  # noqa: PLC0415 - only migrations need an engine.
     from sqlalchemy.pool import NullPool  # noqa: PLC0415 - as above.
 

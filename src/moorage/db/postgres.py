@@ -20,15 +20,14 @@ from moorage.db.turns import Turns, counted
 from moorage.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from moorage.db import Tx
     from moorage.db.pool import Connection
 
 T = TypeVar("T")
 
-_FAMILIES = (migrate.REGISTRY, migrate.CELL)
-_VERSIONS = ", ".join(f"'{family.version_table}'" for family in _FAMILIES)
+_THERE = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1"
 _LONG = 3600.0
 """Seconds a statement of a snapshot may take: a recount reads everything."""
 
@@ -44,20 +43,32 @@ class Postgres:
 
     @classmethod
     async def connect(
-        cls, dsn: str, *, clock: Callable[[], int] = clock, create: bool = False, size: int = 10
+        cls,
+        dsn: str,
+        *,
+        clock: Callable[[], int] = clock,
+        create: bool = False,
+        size: int = 10,
+        families: Sequence[migrate.Family] = (),
     ) -> Self:
         """Connect, on no more than *size* connections, and check the schema; *create* makes or upgrades it.
+
+        Only what is of these *families* is looked at, without any a cell's: who pulls needs nothing of the platform's.
 
         Raises Unavailable when nobody answers or the schema is too old, and NewerSchema.
         """
         made = cls(Address.parse(dsn, size=size), clock)
         try:
-            await made._check(dsn if create else None)
+            await made._check(dsn if create else None, families or migrate.of_a_cell())
         except BaseException:
             await made.pool.close()
             raise
         made.listener.start()
         return made
+
+    async def bring(self, dsn: str, *families: migrate.Family) -> None:
+        """Make or bring forward more *families* of tables where they are not served yet, or raise NewerSchema."""
+        await self._check(dsn, families)
 
     def bound(self, registry_id: int) -> PostgresDatabase:
         """Give the database of one registry."""
@@ -88,26 +99,24 @@ class Postgres:
             self._turns[registry] = turns
         return turns
 
-    async def _check(self, upgraded: str | None) -> None:
+    async def _check(self, upgraded: str | None, families: Sequence[migrate.Family]) -> None:
         """Raise Unavailable for a schema that is too old, unless the address to upgrade is given."""
-        if await self._is_served():
+        old = tuple([family for family in families if not await self._is_served(family)])
+        if not old:
             return
         if upgraded is None:
             raise Unavailable("the database's schema is too old for this release: run `moorage migrate`")
-        await asyncio.to_thread(migrate.upgrade_postgres, upgraded)
+        await asyncio.to_thread(migrate.upgrade_postgres, upgraded, old)
 
-    async def _is_served(self) -> bool:
-        """Tell whether this code works on both schemas as they are, or raise NewerSchema."""
-        there = f"SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename IN ({_VERSIONS})"  # noqa: S608 - constants.
-        if await self.pool.read(lambda connection: connection.fetchval(there)) < len(_FAMILIES):
+    async def _is_served(self, family: migrate.Family) -> bool:
+        """Tell whether this code works on a family's schema as it is, or raise NewerSchema."""
+        there = operator.methodcaller("fetchval", _THERE, family.version_table)
+        if not await self.pool.read(there):
             return False
-        for family in (migrate.REGISTRY, migrate.CELL):
-            asked = f"SELECT version_num FROM {family.version_table}"  # noqa: S608 - a constant.
-            version = await self.pool.read(operator.methodcaller("fetchval", asked))
-            family.check(version)
-            if version is None or version < family.serves_from:
-                return False
-        return True
+        asked = f"SELECT version_num FROM {family.version_table}"  # noqa: S608 - a constant.
+        version = await self.pool.read(operator.methodcaller("fetchval", asked))
+        family.check(version)
+        return version is not None and version >= family.serves_from
 
 
 class PostgresDatabase:

@@ -1,4 +1,4 @@
-"""One registry, or the cell, in a SQLite file of its own."""
+"""One registry, the cell, or the platform, in a SQLite file of its own."""
 
 from __future__ import annotations
 
@@ -64,16 +64,25 @@ class SqliteDatabase:
         *,
         clock: Callable[[], int] = clock,
         create: bool = False,
+        family: migrate.Family | None = None,
     ) -> Self:
-        """Open a file, bound to a registry or (None) as a cell's, and migrate it if it is older.
+        """Open a file, bound to a registry or (None) as a cell's or another *family*'s, and migrate it if it is older.
 
         Raises Unavailable when it is not there (unless it is to be created), and NewerSchema.
         """
-        return await asyncio.to_thread(cls._open, path, registry_id, clock, create=create)
+        return await asyncio.to_thread(cls._open, path, registry_id, clock, create=create, family=family)
 
     @classmethod
-    def _open(cls, path: Path, registry_id: int | None, now: Callable[[], int], *, create: bool) -> Self:
-        family = migrate.CELL if registry_id is None else migrate.REGISTRY
+    def _open(
+        cls,
+        path: Path,
+        registry_id: int | None,
+        now: Callable[[], int],
+        *,
+        create: bool,
+        family: migrate.Family | None,
+    ) -> Self:
+        family = family or (migrate.CELL if registry_id is None else migrate.REGISTRY)
         if create and not path.exists():
             with contextlib.suppress(FileExistsError):
                 migrate.clone(family, path)

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDDLCompiler
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from moorage.db.migrate import CELL, REGISTRY, Family
+from moorage.db.migrate import CELL, PLATFORM, REGISTRY, Family
 
 _BETWEEN = ";\n\n"
 _Compiler: Any = SQLiteDDLCompiler
@@ -70,7 +70,7 @@ def run_frozen(revision: str) -> None:
 
 
 if __name__ == "__main__":
-    for _family in (REGISTRY, CELL):
+    for _family in (REGISTRY, CELL, PLATFORM):
         for _dialect in dialects():
             sys.stdout.write(f"-- {_family.name}, {_dialect.name}\n\n")
             sys.stdout.write(_BETWEEN.join(ddl(_family, _dialect)) + ";\n\n")

@@ -1,0 +1,198 @@
+CREATE TABLE account (
+	id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	currency TEXT NOT NULL,
+	state TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	deleted_at BIGINT,
+	PRIMARY KEY (id),
+	CHECK (state IN ('ACTIVE', 'CLOSED'))
+);
+
+CREATE UNIQUE INDEX account_name ON account (name);
+
+CREATE TABLE cloud_event (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	uuid TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	at BIGINT NOT NULL,
+	actor TEXT NOT NULL,
+	party TEXT NOT NULL,
+	outcome TEXT NOT NULL,
+	rule TEXT NOT NULL,
+	request_id TEXT NOT NULL,
+	address TEXT NOT NULL,
+	agent TEXT NOT NULL,
+	account_id TEXT NOT NULL,
+	cloud_project_id TEXT NOT NULL,
+	target TEXT NOT NULL,
+	body TEXT NOT NULL
+);
+
+CREATE INDEX cloud_event_account ON cloud_event (account_id, at);
+
+CREATE INDEX cloud_event_at ON cloud_event (at);
+
+CREATE INDEX cloud_event_target ON cloud_event (target, at);
+
+CREATE UNIQUE INDEX cloud_event_uuid ON cloud_event (uuid);
+
+CREATE TABLE cloud_outbox (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	uuid TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	at BIGINT NOT NULL,
+	actor TEXT NOT NULL,
+	party TEXT NOT NULL,
+	outcome TEXT NOT NULL,
+	rule TEXT NOT NULL,
+	request_id TEXT NOT NULL,
+	address TEXT NOT NULL,
+	agent TEXT NOT NULL,
+	account_id TEXT NOT NULL,
+	cloud_project_id TEXT NOT NULL,
+	target TEXT NOT NULL,
+	body TEXT NOT NULL
+);
+
+CREATE UNIQUE INDEX cloud_outbox_uuid ON cloud_outbox (uuid);
+
+CREATE TABLE cloud_project (
+	id TEXT NOT NULL,
+	account_id TEXT NOT NULL,
+	description TEXT NOT NULL,
+	state TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	deleted_at BIGINT,
+	PRIMARY KEY (id),
+	CHECK (state IN ('ok', 'suspended', 'deleted')),
+	FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE INDEX cloud_project_account ON cloud_project (account_id, created_at);
+
+CREATE TABLE idempotency (
+	account_id TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	request_hash BLOB NOT NULL,
+	status BIGINT NOT NULL,
+	body TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (account_id, "key"),
+	FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE INDEX idempotency_created ON idempotency (created_at);
+
+CREATE TABLE login (
+	id TEXT NOT NULL,
+	account_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	email TEXT NOT NULL,
+	password TEXT NOT NULL,
+	disabled SMALLINT DEFAULT 0 NOT NULL,
+	valid_from BIGINT NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (id),
+	FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE UNIQUE INDEX login_name ON login (account_id, name);
+
+CREATE TABLE application (
+	id TEXT NOT NULL,
+	account_id TEXT NOT NULL,
+	login_id TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	secret BLOB NOT NULL,
+	master TEXT NOT NULL,
+	name TEXT NOT NULL,
+	description TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	revoked_at BIGINT,
+	PRIMARY KEY (id),
+	FOREIGN KEY(account_id) REFERENCES account (id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE INDEX application_account ON application (account_id, created_at);
+
+CREATE UNIQUE INDEX application_key ON application ("key");
+
+CREATE TABLE cloud_member (
+	cloud_project_id TEXT NOT NULL,
+	login_id TEXT NOT NULL,
+	role TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (cloud_project_id, login_id),
+	CHECK (role IN ('owner', 'administrator', 'registries', 'reader', 'billing')),
+	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE INDEX cloud_member_login ON cloud_member (login_id);
+
+CREATE TABLE cloud_registry (
+	id TEXT NOT NULL,
+	cloud_project_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	region TEXT NOT NULL,
+	"plan" TEXT NOT NULL,
+	wanted TEXT NOT NULL,
+	status TEXT NOT NULL,
+	version TEXT NOT NULL,
+	iam_enabled SMALLINT DEFAULT 0 NOT NULL,
+	entry_uuid TEXT,
+	url TEXT DEFAULT '' NOT NULL,
+	size BIGINT DEFAULT 0 NOT NULL,
+	created_at BIGINT NOT NULL,
+	delivered_at BIGINT,
+	updated_at BIGINT NOT NULL,
+	delete_after BIGINT,
+	deleted_at BIGINT,
+	error TEXT DEFAULT '' NOT NULL,
+	PRIMARY KEY (id),
+	CHECK (wanted IN ('READY', 'SUSPENDED', 'DELETED')),
+	CHECK (status IN ('INSTALLING', 'READY', 'UPDATING', 'SCALING_UP', 'SUSPENDING', 'SUSPENDED', 'RESTORING', 'DELETING', 'DELETED', 'ERROR')),
+	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
+);
+
+CREATE INDEX cloud_registry_due ON cloud_registry (delete_after) WHERE deleted_at IS NULL AND delete_after IS NOT NULL;
+
+CREATE UNIQUE INDEX cloud_registry_entry ON cloud_registry (entry_uuid);
+
+CREATE INDEX cloud_registry_project ON cloud_registry (cloud_project_id, created_at, id);
+
+CREATE TABLE credential (
+	id TEXT NOT NULL,
+	application_id TEXT NOT NULL,
+	login_id TEXT,
+	hash BLOB NOT NULL,
+	state TEXT NOT NULL,
+	rules TEXT NOT NULL,
+	allowed_ips TEXT,
+	redirection TEXT,
+	created_at BIGINT NOT NULL,
+	validated_at BIGINT,
+	last_used_at BIGINT,
+	expires_at BIGINT,
+	revoked_at BIGINT,
+	PRIMARY KEY (id),
+	CHECK (state IN ('pendingValidation', 'validated', 'refused', 'expired', 'revoked')),
+	FOREIGN KEY(application_id) REFERENCES application (id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE INDEX credential_application ON credential (application_id, created_at);
+
+CREATE UNIQUE INDEX credential_hash ON credential (hash);
+
+CREATE TABLE signature_seen (
+	credential_id TEXT NOT NULL,
+	hash BLOB NOT NULL,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (credential_id, hash),
+	FOREIGN KEY(credential_id) REFERENCES credential (id)
+);
+
+CREATE INDEX signature_seen_at ON signature_seen (at);

@@ -1,0 +1,175 @@
+"""The platform's tables: who pays, who signs in, what was ordered, and all that was decided about it.
+
+They are the control plane's alone. Pulls and pushes need nothing of them: a registry's place stands in its cell's
+directory (`db.cell`), its users and rows in its own tables (`db.tables`). On SQLite they have a file of their own; on
+PostgreSQL they stand beside the cell's, or in another database.
+
+Ids are UUIDs, but a cloud project's, which is 32 hexadecimal digits. Times are microseconds since 1970 UTC.
+"""
+
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Identity, Index, MetaData, Table, text
+from sqlalchemy.schema import SchemaItem
+
+from moorage.db.tables import ASCII, BIG, BYTES, NUMBER, SMALL
+
+metadata = MetaData()
+
+
+def _text(name: str, *, null: bool = False, default: str | None = None) -> Column[str]:
+    return Column(name, ASCII, nullable=null, server_default=default)
+
+
+def _big(name: str, *, null: bool = False, default: int | None = None) -> Column[int]:
+    return Column(name, BIG, nullable=null, server_default=None if default is None else text(str(default)))
+
+
+def _flag(name: str) -> Column[int]:
+    return Column(name, SMALL, nullable=False, server_default=text("0"))
+
+
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, BYTES, nullable=False)
+
+
+def _id() -> Column[str]:
+    return Column("id", ASCII, primary_key=True)
+
+
+def _to(name: str, target: Column[str], *, null: bool = False, key: bool = False) -> Column[str]:
+    """Declare a column that names a row of *target*'s table."""
+    return Column(name, ASCII, ForeignKey(target), nullable=null, primary_key=key)
+
+
+def _one_of(column: str, *words: str) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})")
+
+
+def _table(name: str, kind: str, *parts: SchemaItem) -> Table:
+    made: Table = Table(name, metadata, *parts, info={"kind": kind})
+    return made
+
+
+# --- who: accounts, users who sign in, and where an account keeps its services ---------------------------------
+
+account = _table(
+    "account", "access",
+    _id(), _text("name"), _text("currency"), _text("state"),
+    _big("created_at"), _big("deleted_at", null=True),
+    _one_of("state", "ACTIVE", "CLOSED"),
+)
+Index("account_name", account.c.name, unique=True)
+
+# ``password`` is an argon2id hash that names its scheme. Sessions and credentials from before ``valid_from`` open nothing.
+login = _table(
+    "login", "access",
+    _id(), _to("account_id", account.c.id), _text("name"), _text("email"), _text("password"),
+    _flag("disabled"), _big("valid_from"), _big("created_at"),
+)
+Index("login_name", login.c.account_id, login.c.name, unique=True)
+
+cloud_project = _table(
+    "cloud_project", "access",
+    _id(), _to("account_id", account.c.id), _text("description"), _text("state"),
+    _big("created_at"), _big("deleted_at", null=True),
+    _one_of("state", "ok", "suspended", "deleted"),
+)
+Index("cloud_project_account", cloud_project.c.account_id, cloud_project.c.created_at)
+
+cloud_member = _table(
+    "cloud_member", "access",
+    _to("cloud_project_id", cloud_project.c.id, key=True), _to("login_id", login.c.id, key=True),
+    _text("role"), _big("created_at"),
+    _one_of("role", "owner", "administrator", "registries", "reader", "billing"),
+)
+Index("cloud_member_login", cloud_member.c.login_id)
+
+# --- access: applications, their credentials, and the signatures that were seen --------------------------------
+
+# A request's signature is computed with the secret, so it is kept wrapped, by the master key that ``master`` names.
+application = _table(
+    "application", "access",
+    _id(), _to("account_id", account.c.id), _to("login_id", login.c.id),
+    _text("key"), _bytes("secret"), _text("master"), _text("name"), _text("description"),
+    _big("created_at"), _big("revoked_at", null=True),
+)
+Index("application_key", application.c.key, unique=True)
+Index("application_account", application.c.account_id, application.c.created_at)
+
+# ``hash`` is the consumer key's SHA-256: the key is random, so nothing slower is needed. ``rules`` is JSON,
+# [{"method", "path"}]; ``allowed_ips`` is JSON, [CIDR], or null for any. No ``login_id``: nobody has validated it yet.
+credential = _table(
+    "credential", "access",
+    _id(), _to("application_id", application.c.id), _to("login_id", login.c.id, null=True),
+    _bytes("hash"), _text("state"), _text("rules"), _text("allowed_ips", null=True), _text("redirection", null=True),
+    _big("created_at"), _big("validated_at", null=True), _big("last_used_at", null=True),
+    _big("expires_at", null=True), _big("revoked_at", null=True),
+    _one_of("state", "pendingValidation", "validated", "refused", "expired", "revoked"),
+)
+Index("credential_hash", credential.c.hash, unique=True)
+Index("credential_application", credential.c.application_id, credential.c.created_at)
+
+# A signature is good once; older ones than the allowed difference of clocks are refused anyway, and dropped here.
+signature_seen = _table(
+    "signature_seen", "access",
+    _to("credential_id", credential.c.id, key=True), Column("hash", BYTES, primary_key=True), _big("at"),
+)
+Index("signature_seen_at", signature_seen.c.at)
+
+# --- what was ordered ------------------------------------------------------------------------------------------
+
+# ``wanted`` is what should be and ``status`` what is: reconciling leads the one to the other. ``plan`` is a plan of the
+# catalogue, ``version`` that of the registry's software. ``entry_uuid`` names its place in the
+# cell's directory, null until it has one. Deleted, it can be taken back until ``delete_after``; ``deleted_at`` says
+# that it no longer can.
+cloud_registry = _table(
+    "cloud_registry", "access",
+    _id(), _to("cloud_project_id", cloud_project.c.id), _text("name"), _text("region"), _text("plan"),
+    _text("wanted"), _text("status"), _text("version"), _flag("iam_enabled"),
+    _text("entry_uuid", null=True), _text("url", default=""), _big("size", default=0),
+    _big("created_at"), _big("delivered_at", null=True), _big("updated_at"),
+    _big("delete_after", null=True), _big("deleted_at", null=True), _text("error", default=""),
+    _one_of("wanted", "READY", "SUSPENDED", "DELETED"),
+    _one_of(
+        "status", "INSTALLING", "READY", "UPDATING", "SCALING_UP", "SUSPENDING", "SUSPENDED", "RESTORING", "DELETING",
+        "DELETED", "ERROR",
+    ),
+)
+Index("cloud_registry_project", cloud_registry.c.cloud_project_id, cloud_registry.c.created_at, cloud_registry.c.id)
+Index("cloud_registry_entry", cloud_registry.c.entry_uuid, unique=True)
+Index(
+    "cloud_registry_due", cloud_registry.c.delete_after,
+    sqlite_where=text("deleted_at IS NULL AND delete_after IS NOT NULL"),
+    postgresql_where=text("deleted_at IS NULL AND delete_after IS NOT NULL"),
+)
+
+# What an order with this key was answered, so that the same order is not made twice.
+idempotency = _table(
+    "idempotency", "record",
+    _to("account_id", account.c.id, key=True), Column("key", ASCII, primary_key=True),
+    _bytes("request_hash"), _big("status"), _text("body"), _big("created_at"),
+)
+Index("idempotency_created", idempotency.c.created_at)
+
+# --- what happened ---------------------------------------------------------------------------------------------
+
+def _happened(name: str) -> Table:
+    """Declare a table of events. What they are about may be gone by now, so they name it and refer to no row."""
+    made: Table = Table(
+        name, metadata,
+        Column("id", NUMBER, Identity(always=False), primary_key=True),
+        _text("uuid"), _text("kind"), _big("at"), _text("actor"), _text("party"), _text("outcome"), _text("rule"),
+        _text("request_id"), _text("address"), _text("agent"), _text("account_id"), _text("cloud_project_id"),
+        _text("target"), _text("body"),
+        sqlite_autoincrement=True,
+        info={"kind": "record"},
+    )
+    Index(f"{name}_uuid", made.c.uuid, unique=True)
+    return made
+
+
+cloud_outbox = _happened("cloud_outbox")
+cloud_event = _happened("cloud_event")
+Index("cloud_event_at", cloud_event.c.at)
+Index("cloud_event_account", cloud_event.c.account_id, cloud_event.c.at)
+Index("cloud_event_target", cloud_event.c.target, cloud_event.c.at)
