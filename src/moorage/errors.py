@@ -2,7 +2,7 @@
 
     Problem
     ├── Unavailable        503  the database or the store is away
-    │   └── StorageFull    507  there is no room left for bytes
+    │   └── StorageFull    507  there is no room left for bytes or rows
     ├── NewerSchema        503  the data was written by a newer Moorage
     └── oci.errors.OCIError     the wire's errors, one class a code
 
@@ -45,10 +45,10 @@ class Unavailable(Problem):
 
 
 class StorageFull(Unavailable):
-    """There is no room left for bytes; pulls and deletes go on."""
+    """There is no room left for bytes or rows; pulls go on."""
 
     status = 507
-    summary = "the registry's disk is full: nothing can be pushed until its operator makes room"
+    summary = "the registry's disk is full: nothing can be written until its operator makes room; pulls go on"
 
 
 class NewerSchema(Problem):

@@ -6,6 +6,7 @@ OCI token protocol disagree, OCI wins; ``tests/functional/test_token_deviations.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from moorage.api.dialects import Answer, header, oci
-from moorage.errors import Problem
+from moorage.errors import Problem, StorageFull
 from moorage.identity import scopes
 from moorage.identity.access import name_and_password
 from moorage.identity.tokens import SERVICE
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from moorage.identity.scopes import Scope as TokenScope
     from moorage.identity.tokens import Issued
 
+LOG = logging.getLogger(__name__)
 PATH: Final = "/service/token"
 LARGEST_FORM: Final = 64 * 1024
 MOST_SCOPES: Final = 100
@@ -171,8 +173,13 @@ class TokenService:
         return _granted(issued, refresh, given)
 
     async def _refresh_token(self, account: Account, fields: Fields) -> str:
+        """Make a refresh token, or none where there is no room for it: the client goes on with what it has."""
         client = _one(fields, "client_id")
-        return await self.access.issue_refresh_token(account.caller, client=client)
+        try:
+            return await self.access.issue_refresh_token(account.caller, client=client)
+        except StorageFull as full:
+            LOG.warning("a client signs in without a refresh token: %s", full)
+            return ""
 
 
 def _granted(issued: Issued, refresh: str, given: Sequence[TokenScope] | None = None) -> Answer:

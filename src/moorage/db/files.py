@@ -11,15 +11,17 @@ process's locks on it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
 import sys
+import tempfile
 from collections import deque
 from typing import TYPE_CHECKING
 
 from moorage.db.errors import Broken, Failed, Vanished
-from moorage.errors import Unavailable
+from moorage.errors import StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +38,9 @@ MARKS = "dirty"
 """The folder, beside the files, of the marks that wake the relay."""
 _unclosed: deque[tuple[Path, sqlite3.Connection]] = deque()
 _OTHERS = ("apsw", "pysqlite3", "sqlcipher3")
-_AWAY = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOMEM")
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_TRIED = 64 * 1024
+_AWAY = ("SQLITE_BUSY", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOMEM")
 
 
 def connect(path: Path, *, reads: bool) -> sqlite3.Connection:
@@ -139,13 +143,24 @@ def wal_size(path: Path) -> int:
         return 0
 
 
-def translated(error: sqlite3.Error) -> Exception:
-    """Say what SQLite's error means to a caller."""
+def has_room(path: Path) -> bool:
+    """Try whether the disk of a file takes any more bytes of this process."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent, buffering=0) as tried:
+            return tried.write(bytes(_TRIED)) == _TRIED
+    except OSError as error:
+        return error.errno not in NO_ROOM
+
+
+def translated(error: sqlite3.Error, path: Path | None = None) -> Exception:
+    """Say what SQLite's error means to a caller: for one in writing, *path* is what was written to."""
     name = getattr(error, "sqlite_errorname", "")
     if isinstance(error, sqlite3.IntegrityError):
         return Broken(str(error))
-    if name.startswith("SQLITE_FULL"):
-        return Unavailable("the disk is full: free some space and try again", retry_after=30)
+    # SQLite tells a disk that is full, and no other want of room, such as a quota's, from one that is broken.
+    full = name.startswith("SQLITE_FULL")
+    if full or (path is not None and name.startswith("SQLITE_IOERR") and not has_room(path)):
+        return StorageFull(f"there is no room for {path or 'rows'}: {error}", retry_after=60)
     if name.startswith(_AWAY):
         return Unavailable(f"the database cannot be used for the moment: {error}", retry_after=2)
     return Failed(str(error))

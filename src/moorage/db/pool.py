@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from moorage.db.errors import Broken, Failed
-from moorage.errors import Unavailable
+from moorage.errors import StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -107,7 +107,7 @@ def translated(error: BaseException) -> Exception:
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return Broken(str(error))
     if isinstance(error, asyncpg.DiskFullError):
-        return Unavailable("the database's disk is full", retry_after=30)
+        return StorageFull("the database's disk is full", retry_after=60)
     misused = isinstance(error, asyncpg.InterfaceError) and "closed" not in str(error)
     if isinstance(error, (*LOST, *_BUSY)) and not misused:
         return Unavailable(f"the database cannot be used for the moment: {error}", retry_after=2)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from moorage.db import files
 from moorage.db.errors import Failed, Vanished
 from moorage.db.statements import REGISTRY, SQLITE, SQLITE_BOUND, Statement
-from moorage.errors import Unavailable
+from moorage.errors import StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -41,17 +41,18 @@ TOUCH = "UPDATE registry SET access_version = access_version + 1 WHERE registry_
 class SqliteTx:
     """A transaction that runs in the writer's thread; see ``moorage.db.Tx``."""
 
-    __slots__ = ("_connection", "_marks", "_mode", "_registry", "at", "failed")
+    __slots__ = ("_connection", "_marks", "_mode", "_path", "_registry", "at", "failed")
 
     def __init__(
-        self, connection: sqlite3.Connection, registry: int | None, at: int, marks: Path | None = None
+        self, connection: sqlite3.Connection, registry: int | None, at: int, path: Path | None = None
     ) -> None:
         self._connection: sqlite3.Connection | None = connection
         self._registry = registry
         self._mode = SQLITE if registry is None else SQLITE_BOUND
         self.at = at
         self.failed: BaseException | None = None
-        self._marks = marks
+        self._path = path
+        self._marks = path
 
     async def one(self, statement: Statement, /, **params: object) -> Any | None:
         """Give the first row, or None."""
@@ -118,7 +119,7 @@ class SqliteTx:
         try:
             yield self._open()
         except sqlite3.Error as error:
-            self.failed = files.translated(error)
+            self.failed = files.translated(error, self._path)
             raise self.failed from error
 
 
@@ -268,7 +269,7 @@ class Writer:
                 self._bound_wal(connection)
         except BaseException as error:  # noqa: BLE001 - the writer outlives whatever happens, and its callers hear of it.
             for change in group or self._take():
-                change.value, change.error = None, _told(error)
+                change.value, change.error = None, _told(error, self._path)
                 change.deliver()
             if connection is None or (isinstance(error, OSError) and not connection.in_transaction):
                 return connection  # Only the lock could not be opened: the connection is as it was.
@@ -337,15 +338,17 @@ class Writer:
         connection.execute(f"PRAGMA busy_timeout = {files.BUSY_MS}")
 
 
-def _told(error: BaseException) -> BaseException:
+def _told(error: BaseException, path: Path) -> BaseException:
     """Say what a group's failure means to each of its callers."""
     if isinstance(error, sqlite3.Error):
-        known = files.translated(error)
+        known = files.translated(error, path)
         return (
             Unavailable(f"nothing was written: {error}", retry_after=2)
             if isinstance(known, Failed)
             else known
         )
+    if isinstance(error, OSError) and error.errno in files.NO_ROOM:
+        return StorageFull(f"there is no room beside {path}: {error.strerror}", retry_after=60)
     if isinstance(error, OSError):
         return Unavailable(f"nothing was written: {error.strerror}", retry_after=5)
     return error

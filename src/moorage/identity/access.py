@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from sqlalchemy import bindparam, literal, select, union_all
 
 from moorage.db import Statement
 from moorage.db.tables import member, project, user_group, user_group_member
+from moorage.errors import StorageFull
 from moorage.identity import accounts, refresh, roles, scopes, tokens, users
 from moorage.identity.callers import ANONYMOUS, Caller
 from moorage.identity.roles import NOTHING, Permission
@@ -158,7 +160,10 @@ class Access:
         if found is None or not right or not found.works(self.db.now()):
             raise Unauthorized(_WRONG)
         if found.password and self._passwords.outdated(found.password):
-            await users.rehash(self.db, found, await self._passwords.hash(password))
+            hashed = await self._passwords.hash(password)
+            # Signing in needs no room: it is done the next time.
+            with contextlib.suppress(StorageFull):
+                await users.rehash(self.db, found, hashed)
         return found
 
     async def refreshed(self, text: str) -> Account:
