@@ -25,7 +25,7 @@ __all__ = ["file", "server"]
 WHOLE = {
     "registry.recount.*": "it checks a whole registry",
     "registry.mending.*": "it mends a whole registry",
-    "registry.collection._ALARM": "it checks all that is doomed, once after a collection",
+    "registry.dooming._ALARM": "it checks all that is doomed, once after a collection",
     "registry.relay._ANY": "an outbox is emptied each second",
     "registry.relay._FIRST": "an outbox is emptied each second",
     "registry.quotas._COMING": "it adds up the uploads under way",

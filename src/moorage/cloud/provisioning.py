@@ -67,7 +67,7 @@ _ADD = Statement(
     )
 )
 _ALIKE = Statement(
-    select(entry.c.id).where(entry.c.uuid.between(bindparam("low"), bindparam("high"))).limit(1)
+    select(entry.c.id).where(entry.c.uuid >= bindparam("low"), entry.c.uuid <= bindparam("high")).limit(1)
 )
 _SET_PORT = Statement(
     update(entry)
