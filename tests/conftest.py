@@ -12,6 +12,7 @@ pytest_plugins = (
     "tests.servers.redis",
     "tests.servers.seaweedfs",
     "tests.worlds",
+    "tests.functional.cloud_world",
 )
 
 # What the cases assert is told in full when it fails, whoever imports them first.

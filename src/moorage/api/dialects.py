@@ -71,10 +71,17 @@ def harbor(problem: Exception, request_id: str, *, headers: Iterable[tuple[str, 
 
 
 def cloud(problem: Exception, request_id: str, *, headers: Iterable[tuple[str, str]] = ()) -> Answer:
-    """Write a problem as the provider's API does: a class by the status, and the query id."""
-    status, _, message = _seen(problem)
+    """Write a problem as the provider's API does: a class by the status, the query id, and facts that are all text.
+
+    SDKs tell by ``errorCode`` what is wrong with the credential that a call was signed with.
+    """
+    status, code, message = _seen(problem)
     side = "Server" if status >= SERVER_ERROR else "Client"
-    error = {"class": f"{side}::{_class(status)}", "message": message}
+    error: dict[str, object] = {"class": f"{side}::{_class(status)}", "message": message}
+    if code in _SIGNING:
+        error |= {"errorCode": code, "httpCode": f"{status} {HTTPStatus(status).phrase}"}
+    if isinstance(problem, Problem) and problem.detail and status < SERVER_ERROR:
+        error["details"] = {_text(name): _fact(value) for name, value in problem.detail.items()}
     query = ("x-ovh-queryid", _id(request_id))
     return _json(error, problem, request_id, [query, *headers])
 
@@ -132,6 +139,18 @@ _HARBOR_CODES = {
     "DENIED": "FORBIDDEN",
     "TOOMANYREQUESTS": "TOO_MANY_REQUEST",
 }
+_SIGNING = frozenset(
+    {
+        "FORBIDDEN",
+        "INVALID_CREDENTIAL",
+        "INVALID_KEY",
+        "INVALID_SIGNATURE",
+        "NOT_CREDENTIAL",
+        "NOT_GRANTED_CALL",
+        "QUERY_REPLAYED",
+        "QUERY_TIME_OUT",
+    }
+)
 _HARBOR_BY_STATUS = {405: "METHOD_NOT_ALLOWED", 413: "REQUEST_ENTITY_TOO_LARGE"}
 
 
@@ -190,6 +209,12 @@ def _id(request_id: str) -> str:
 def _text(text: str) -> str:
     cut = text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}…"
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", cut)
+
+
+def _fact(value: object) -> str:
+    """Write a fact as text: an SDK reads these as a map of texts, and any other makes it lose the message."""
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
 def _plain(value: object, depth: int = 4) -> object:

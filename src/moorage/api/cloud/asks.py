@@ -1,0 +1,73 @@
+"""What a handler is given of a call, and the table's line that led to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+
+from starlette.types import Scope
+
+from moorage import logs
+from moorage.api.cloud import bodies
+from moorage.registry.events import Origin
+
+if TYPE_CHECKING:
+    from moorage.cloud.credentials import Credential
+
+T = TypeVar("T")
+
+
+class Needs(Enum):
+    """What a caller must show before a call is answered."""
+
+    NOTHING = "nothing"
+    APPLICATION = "an application key"
+    CREDENTIAL = "a credential"
+    ROLE = "a credential whose user has a role with the action in the cloud project"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A call that may be answered: *who* is the credential that signed it."""
+
+    scope: Scope
+    body: bytes
+    params: Mapping[str, str]
+    who: Credential | None = None
+
+    @property
+    def caller(self) -> Credential:
+        """Give who signed the call; only calls that need a credential have one."""
+        assert self.who is not None
+        return self.who
+
+    @property
+    def cloud_project(self) -> str:
+        """Give the id of the cloud project in the path, which the caller has a role in."""
+        return self.params["serviceName"]
+
+    @property
+    def address(self) -> str:
+        """Give the client's address."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
+    @property
+    def origin(self) -> Origin:
+        """Say who makes the change that the call is."""
+        who = self.caller
+        agent = self.header(b"user-agent")[:256].replace("\0", "")
+        return Origin(
+            f"{who.account_name}/{who.login_name}", "customer", logs.request_id.get(), self.address, agent
+        )
+
+    def header(self, name: bytes) -> str:
+        """Give a header, or nothing."""
+        found = (value for known, value in self.scope["headers"] if known == name)
+        return next(found, b"").decode("latin-1")
+
+    def read(self, kind: type[T]) -> T:
+        """Read the body, or raise BodyInvalid."""
+        return bodies.read(self.body, self.header(b"content-type"), kind)

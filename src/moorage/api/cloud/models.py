@@ -1,0 +1,234 @@
+"""What the provider's API says and takes, name for name; OpenAPI is written from the same structs.
+
+What we add to an original shape is marked, and is never required.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, field
+
+ADDED: Final = {"x-moorage-added": True}
+
+
+class Model(msgspec.Struct, kw_only=True, rename="camel"):
+    """What is answered."""
+
+
+class Given(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What is sent: a field that the call does not know is refused, since it is a misspelt one."""
+
+
+class PlanFeatures(Model):
+    """What a plan has."""
+
+    vulnerability: bool
+
+
+class RegistryLimits(Model):
+    """What a plan limits."""
+
+    image_storage: Annotated[int, Meta(description="Bytes; -1 is no limit.")]
+    parallel_request: Annotated[int, Meta(description="Requests at once on /v2; 0 is no limit.")]
+
+
+class Plan(Model):
+    """A size that a registry may have."""
+
+    code: str
+    created_at: str
+    features: PlanFeatures
+    id: str
+    name: str
+    registry_limits: RegistryLimits
+    updated_at: str
+
+
+class Capability(Model):
+    """A region, and the plans that it has."""
+
+    region_name: str
+    region_type: str
+    plans: list[Plan]
+
+
+class Registry(Model):
+    """A registry that was ordered."""
+
+    created_at: str
+    delivered_at: str | None
+    iam_enabled: bool
+    id: str
+    name: str
+    project_id: str = field(name="projectID")
+    region: str
+    size: Annotated[int, Meta(description="Bytes stored.")]
+    status: str
+    updated_at: str
+    url: str
+    version: str
+    delete_after: Annotated[
+        str | None,
+        Meta(description="Until when a deleted registry can be taken back.", extra_json_schema=ADDED),
+    ] = None
+    error: Annotated[str | None, Meta(description="Why the status is ERROR.", extra_json_schema=ADDED)] = None
+
+
+class RegistryCreation(Given):
+    """An order."""
+
+    name: str
+    region: str
+    plan_id: str | None = field(name="planID", default=None)
+
+
+class RegistryUpdate(Given):
+    """A new name."""
+
+    name: str
+
+
+class PlanUpdate(Given):
+    """Another plan."""
+
+    plan_id: str = field(name="planID")
+
+
+class User(Model):
+    """A user of a registry; the password is shown to who makes the user, and never again."""
+
+    email: str
+    id: str
+    password: str
+    user: str
+
+
+class UserCreation(Given):
+    """A user to be made; what is not given is generated."""
+
+    email: str | None = None
+    login: str | None = None
+    password: Annotated[
+        str | None,
+        Meta(description="The password; without one it is generated.", extra_json_schema=ADDED),
+    ] = None
+
+
+class CloudProject(Model):
+    """What an account keeps registries in."""
+
+    project_id: str = field(name="project_id")
+    project_name: str = field(name="projectName")
+    description: str
+    plan_code: str
+    creation_date: str
+    status: str
+    access: str
+    expiration: str | None = None
+    order_id: int | None = None
+    manual_quota: bool = False
+    unleash: bool = False
+
+
+class RegionService(Model):
+    """A service of a region."""
+
+    name: str
+    status: str
+    endpoint: str = ""
+
+
+class Region(Model):
+    """A region of a cloud project."""
+
+    name: str
+    type: str
+    status: str
+    continent_code: str
+    datacenter_location: str
+    country_code: str | None = None
+    ip_countries: list[str] = []
+    services: list[RegionService] = []
+    availability_zones: list[str] = []
+
+
+class Me(Model):
+    """The account, and the user who asks."""
+
+    nichandle: str
+    name: str
+    firstname: str
+    email: str
+    state: str
+    currency: dict[str, Any]
+    country: str = ""
+    customer_code: str | None = None
+    organisation: str = ""
+
+
+class AccessRule(Given):
+    """A call to be granted."""
+
+    method: str
+    path: str
+
+
+class CredentialRequest(Given):
+    """What an application asks for."""
+
+    access_rules: list[AccessRule]
+    redirection: str | None = None
+    allowed_ips: list[str] | None = field(name="allowedIPs", default=None)
+
+
+class RequestedCredential(Model):
+    """A consumer key, which works once a user has validated it."""
+
+    consumer_key: str
+    state: str
+    validation_url: str
+
+
+class AllowedRoute(Model):
+    """A call that is granted."""
+
+    method: str
+    path: str
+
+
+class Details(Model):
+    """Who asks, and what this credential lets them."""
+
+    account: str
+    allowed_routes: list[AllowedRoute]
+    description: str | None
+    identities: list[str]
+    method: str
+    roles: list[str]
+    user: str | None
+
+
+class CurrentCredential(Model):
+    """The credential that a call is signed with."""
+
+    allowed_ips: list[str] | None = field(name="allowedIPs")
+    application_id: str
+    creation: str
+    credential_id: str
+    expiration: str | None
+    last_use: str | None
+    ovh_support: bool
+    rules: list[AllowedRoute]
+    status: str
+
+
+class Refusal(Model):
+    """What is answered when a call is refused."""
+
+    class_: str = field(name="class")
+    message: str
+    error_code: str | None = None
+    http_code: str | None = None
+    details: dict[str, str] | None = None

@@ -1,0 +1,107 @@
+"""The table of the API's calls: method, path, action, who answers; and how a path finds its line.
+
+A security review reads this table and those of the handlers that make it up; the authorization matrix of the tests is
+generated from it, and so is the OpenAPI description.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from moorage.api.cloud.asks import Ask, Needs
+from moorage.errors import Problem
+
+PREFIXES: Final = ("/1.0", "/v1")
+"""Clients ask under either: those that know /v1 take /1.0 off their endpoint first."""
+LONGEST_PATH: Final = 1024
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
+_NOTED: Final = "/v1"
+
+
+class CallUnknown(Problem):
+    """The API has no such path."""
+
+    code, status, summary = "NOT_FOUND", 404, "the API has no such path"
+
+
+class MethodUnknown(Problem):
+    """The path is not asked with this method."""
+
+    code, status, summary = "METHOD_NOT_ALLOWED", 405, "the path is not asked with this method"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A call: what it is for, what it needs, what it takes and gives, and who answers it."""
+
+    method: str
+    path: str
+    action: str
+    """The provider's name of what is done, which roles are made of."""
+    answer: Callable[[Ask], Awaitable[object]] = field(repr=False)
+    summary: str
+    takes: Any = None
+    gives: Any = None
+    needs: Needs = Needs.ROLE
+    added: bool = False
+    """Whether the original API lacks it."""
+    headers: tuple[Mapping[str, object], ...] = ()
+    """Headers that it takes beside those of every call, as OpenAPI describes them."""
+
+    @property
+    def parameters(self) -> list[str]:
+        """List the names that stand in the path for values."""
+        return _PARAMETER.findall(self.path)
+
+    @property
+    def changes(self) -> bool:
+        """Say whether the call changes anything."""
+        return self.method != "GET"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A call's line in the table, the values in its path, and the path as access rules name it."""
+
+    route: Route
+    params: dict[str, str]
+    path: str
+    granted_as: tuple[str, ...]
+
+
+class Table:
+    """Every call."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """Put the routes together by their paths; two of one method and path are a mistake."""
+        self.routes = tuple(routes)
+        self._paths: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
+        for route in self.routes:
+            _, methods = self._paths.setdefault(route.path, (_pattern(route.path), {}))
+            if route.method in methods:
+                raise ValueError(f"{route.method} {route.path} stands twice in the table")
+            methods[route.method] = route
+
+    def find(self, method: str, path: str) -> Found:
+        """Find a call, or raise CallUnknown or MethodUnknown."""
+        prefix = next((one for one in PREFIXES if path.startswith(f"{one}/")), None)
+        if prefix is None or len(path) > LONGEST_PATH:
+            raise CallUnknown
+        below = path.removeprefix(prefix)
+        # Whoever asks under /v1 may have been granted the call by that name, too.
+        granted_as = (below, path) if prefix == _NOTED else (below,)
+        for pattern, methods in self._paths.values():
+            if found := pattern.fullmatch(below):
+                if method in methods:
+                    return Found(methods[method], found.groupdict(), below, granted_as)
+                allowed = ", ".join(sorted(methods))
+                raise MethodUnknown(f"this path is asked with {allowed}, not {method[:20]}", allow=allowed)
+        raise CallUnknown(f"the API has no path {path[:255]}")
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", path))

@@ -1,0 +1,77 @@
+"""Users who sign in to an account: found by the name that they write, and believed by their password."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import bindparam, select, update
+
+from moorage.db import Database, Reader, Statement
+from moorage.db.platform import account, login
+from moorage.errors import Problem
+from moorage.identity.passwords import Passwords
+
+LONGEST: Final = 512
+
+_columns = select(
+    login.c.id,
+    login.c.account_id,
+    login.c.name,
+    login.c.password,
+    account.c.name.label("account_name"),
+).join_from(login, account, login.c.account_id == account.c.id)
+_open = (login.c.disabled == 0, account.c.state == "ACTIVE")
+_NAMED = Statement(_columns.where(login.c.name == bindparam("name"), *_open).limit(2))
+_NAMED_IN = Statement(
+    _columns.where(login.c.name == bindparam("name"), account.c.name == bindparam("account"), *_open)
+)
+_REHASH = Statement(
+    update(login)
+    .where(login.c.id == bindparam("id"), login.c.password == bindparam("old"))
+    .values(password=bindparam("hashed"))
+)
+
+
+class SignInRefused(Problem):
+    """The user or the password is wrong; which of them is not told."""
+
+    code, status, summary = "UNAUTHORIZED", 401, "unknown user, or wrong password"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user who may sign in."""
+
+    id: str
+    account_id: str
+    name: str
+    account_name: str
+    password: str = field(repr=False)
+
+
+async def find(db: Reader, name: str) -> Login | None:
+    """Find a user by ``account/user``, or by the user's name alone if only one account has it."""
+    if len(name) > LONGEST or "\0" in name:
+        return None
+    owner, _, user = name.rpartition("/")
+    rows = await (db.all(_NAMED_IN, name=user, account=owner) if owner else db.all(_NAMED, name=user))
+    if len(rows) != 1:
+        return None
+    row = rows[0]
+    return Login(row.id, row.account_id, row.name, row.account_name, row.password)
+
+
+async def sign_in(db: Database, passwords: Passwords, name: str, password: str, *, address: str) -> Login:
+    """Give the user of this name and password, or raise SignInRefused, or TooManyRequests.
+
+    Wrong passwords are put off longer each time, by the address that they come from: nobody locks another out.
+    """
+    found = await find(db, name)
+    hashed = found.password if found else None
+    right = await passwords.verify(password, hashed, address=address, name=name)
+    if found is None or not right:
+        raise SignInRefused
+    if passwords.outdated(found.password):
+        await db.write(_REHASH, id=found.id, old=found.password, hashed=await passwords.hash(password))
+    return found
