@@ -40,10 +40,10 @@ def test_what_was_left_running_is_ended_named_and_a_fault(tmp_path: Path):
 def test_a_command_whose_time_is_up_is_ended_with_all_that_it_began(tmp_path: Path):
     pid = tmp_path / "pid"
 
-    ran = bounded("0.05", "sh", "-c", LEAVES.format(pid) + "sleep 600")
+    ran = bounded("0.2", "sh", "-c", LEAVES.format(pid) + "sleep 600")
 
     assert ran.returncode == 124
-    assert "not done after 0.05 minutes" in ran.stderr
+    assert "not done after 0.2 minutes" in ran.stderr
     assert until_gone([int(pid.read_text())]) == []
 
 
