@@ -155,9 +155,10 @@ class Site:
         await eventually(lambda: not self.connections)
 
     def let_time_pass(self) -> None:
-        """Be done with what is waited for, in every connection, as its timer would be."""
+        """Come to the end of a window of time, as its timer would, in every connection whose other end is waited for."""
         for connection in self.connections:
-            connection._expired()
+            if connection.waiting:
+                connection._expired()
 
 
 @dataclass
