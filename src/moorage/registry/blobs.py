@@ -14,8 +14,8 @@ from moorage.oci.names import RepositoryName
 from moorage.registry import links, repositories
 from moorage.registry.errors import StillReferenced
 from moorage.registry.events import Origin, record
+from moorage.registry.projects import LIVE
 from moorage.registry.quotas import Account
-from moorage.registry.repositories import LIVE
 from moorage.storage import Key
 
 _link = repository_blob.c

@@ -11,7 +11,7 @@ from moorage.db.tables import manifest, project, repository, tag
 from moorage.oci.digests import Digest
 from moorage.oci.names import RepositoryName
 from moorage.registry import repositories
-from moorage.registry.repositories import LIVE
+from moorage.registry.projects import LIVE
 
 _m = manifest.c
 

@@ -25,8 +25,9 @@ from moorage.oci.names import RepositoryName, Tag
 from moorage.registry import holding, immutability, links, repositories, trash
 from moorage.registry.errors import StillReferenced
 from moorage.registry.events import Origin, record
+from moorage.registry.projects import LIVE
 from moorage.registry.quotas import Account, Place
-from moorage.registry.repositories import LIVE, Repository
+from moorage.registry.repositories import Repository
 
 _m = manifest.c
 

@@ -20,8 +20,9 @@ from moorage.oci.names import RepositoryName
 from moorage.registry import recount, trash
 from moorage.registry.errors import QuotaExceeded
 from moorage.registry.events import SYSTEM
+from moorage.registry.projects import LIVE
 from moorage.registry.quotas import Account
-from moorage.registry.repositories import LIVE, Repository
+from moorage.registry.repositories import Repository
 
 _link = repository_blob.c
 _m = manifest.c

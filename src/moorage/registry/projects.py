@@ -1,14 +1,20 @@
-"""Projects: namespaces of repositories, with members, a quota and policies."""
+"""Projects: namespaces of repositories, with members, a quota and policies.
+
+One that is made for an upload is *begun*: it is no project yet for anybody who asks, and goes if nothing comes of it.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 
 from moorage.db import Reader, Statement, Tx, insert
-from moorage.db.tables import project, registry
+from moorage.db.tables import project, registry, repository
 from moorage.oci import names
 from moorage.registry.errors import NameTaken
+
+LIVE = "live"
+BEGUN = "begun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +37,14 @@ _SHOWN = (
     project.c.used,
     project.c.trash,
 )
-_FIND = Statement(select(*_SHOWN).where(project.c.name == bindparam("name"), project.c.deleted_at.is_(None)))
-_ALL = Statement(select(*_SHOWN).where(project.c.deleted_at.is_(None)).order_by(project.c.name))
+_FIND = Statement(
+    select(*_SHOWN, project.c.state).where(
+        project.c.name == bindparam("name"), project.c.deleted_at.is_(None)
+    )
+)
+_ALL = Statement(
+    select(*_SHOWN).where(project.c.deleted_at.is_(None), project.c.state == LIVE).order_by(project.c.name)
+)
 _ADD = Statement(
     insert(project)
     .values(
@@ -40,9 +52,25 @@ _ADD = Statement(
         public=bindparam("public"),
         limit_bytes=bindparam("limit_bytes"),
         owner_id=bindparam("owner"),
+        state=bindparam("state"),
         created_at=bindparam("at"),
     )
     .returning(project.c.id)
+)
+_MAKE_OF_BEGUN = Statement(
+    update(project)
+    .where(project.c.id == bindparam("project"))
+    .values(
+        public=bindparam("is_public"), limit_bytes=bindparam("bytes"), owner_id=bindparam("owner"), state=LIVE
+    )
+)
+_SHOW = Statement(update(project).where(project.c.id == bindparam("project")).values(state=LIVE))
+_FORGET = Statement(
+    delete(project).where(
+        project.c.id == bindparam("project"),
+        project.c.state == BEGUN,
+        ~exists().where(repository.c.project_id == project.c.id),
+    )
 )
 _SET_PUBLIC = Statement(
     update(project)
@@ -60,7 +88,13 @@ _CREATES = Statement(select(registry.c.creates_projects))
 async def find(reader: Reader, name: str) -> Project | None:
     """Find a live project by its name."""
     row = await reader.one(_FIND, name=name)
-    return None if row is None else _project(row)
+    return None if row is None or row.state != LIVE else _project(row)
+
+
+async def standing(tx: Tx, name: str) -> tuple[int, str] | None:
+    """Find a project, even one that is only begun: its number and its state."""
+    row = await tx.one(_FIND, name=name)
+    return None if row is None else (row.id, row.state)
 
 
 async def all_of(reader: Reader) -> list[Project]:
@@ -73,12 +107,39 @@ async def create(
 ) -> Project:
     """Make a project, or raise NameInvalid or NameTaken."""
     names.project(name)
-    if await find(tx, name) is not None:
+    row = await tx.one(_FIND, name=name)
+    if row is not None and row.state != BEGUN:
         message = f"there is a project {name} already"
         raise NameTaken(message, name=name)
-    made = await tx.one(_ADD, name=name, public=int(public), limit_bytes=limit_bytes, owner=owner, at=tx.at)
+    if row is None:
+        row = await tx.one(
+            _ADD, name=name, public=int(public), limit_bytes=limit_bytes, owner=owner, state=LIVE, at=tx.at
+        )
+    else:
+        await tx.run(_MAKE_OF_BEGUN, project=row.id, is_public=int(public), bytes=limit_bytes, owner=owner)
     await tx.touch_access()
-    return Project(made.id, name, public, limit_bytes, 0, 0)
+    return Project(row.id, name, public, limit_bytes, 0, 0)
+
+
+async def begin(tx: Tx, name: str) -> int:
+    """Begin a project for an upload, where there is none of this name; give its number. Raises NameInvalid."""
+    names.project(name)
+    made = await tx.one(_ADD, name=name, public=0, limit_bytes=-1, owner=None, state=BEGUN, at=tx.at)
+    await tx.touch_access()
+    number: int = made.id
+    return number
+
+
+async def show(tx: Tx, number: int) -> None:
+    """Make a project that was begun one like others: something came of it."""
+    await tx.run(_SHOW, project=number)
+    await tx.touch_access()
+
+
+async def forget_begun(tx: Tx, number: int) -> None:
+    """Forget a project that was begun, if nothing stands in it any more."""
+    if await tx.run(_FORGET, project=number):
+        await tx.touch_access()
 
 
 async def set_public(tx: Tx, found: Project, *, public: bool) -> None:

@@ -25,7 +25,7 @@ from moorage.db.tables import (
 )
 from moorage.oci.digests import Digest
 from moorage.registry.holding import HELD
-from moorage.registry.repositories import LIVE
+from moorage.registry.projects import LIVE
 
 _link = repository_blob.c
 _m = manifest.c

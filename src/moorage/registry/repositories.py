@@ -1,17 +1,20 @@
-"""Repositories and the projects they stand in: found by name, made by the first push."""
+"""Repositories and the projects they stand in: found by name, made by the first push.
+
+An upload needs a repository before anything is pushed. One that is made for it is *begun*: nobody sees it until it holds
+something, and it goes with the last of its uploads if it never does.
+"""
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, exists, or_, select, update
 
 from moorage.db import Reader, Statement, Tx, insert
-from moorage.db.tables import project, repository
+from moorage.db.tables import project, repository, upload
 from moorage.oci.errors import NameUnknown
 from moorage.oci.names import RepositoryName
 from moorage.registry import projects
 from moorage.registry.errors import ProjectUnknown
-
-LIVE = "live"
+from moorage.registry.projects import BEGUN, LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,37 @@ _FIND = Statement(
         project.c.state == LIVE,
     )
 )
+_STANDING = Statement(
+    select(
+        repository.c.id, repository.c.project_id, repository.c.state, project.c.state.label("project_state")
+    )
+    .select_from(repository.join(project, project.c.id == repository.c.project_id))
+    .where(
+        repository.c.name == bindparam("name"),
+        repository.c.deleted_at.is_(None),
+        or_(repository.c.state == LIVE, repository.c.state == BEGUN),
+        or_(project.c.state == LIVE, project.c.state == BEGUN),
+    )
+)
 _ADD = Statement(
     insert(repository)
-    .values(project_id=bindparam("project"), name=bindparam("name"), state=LIVE, created_at=bindparam("at"))
+    .values(
+        project_id=bindparam("project"),
+        name=bindparam("name"),
+        state=bindparam("state"),
+        created_at=bindparam("at"),
+    )
     .returning(repository.c.id)
+)
+_SHOW = Statement(update(repository).where(repository.c.id == bindparam("repository")).values(state=LIVE))
+_FORGET = Statement(
+    delete(repository)
+    .where(
+        repository.c.id == bindparam("repository"),
+        repository.c.state == BEGUN,
+        ~exists().where(upload.c.repository_id == repository.c.id),
+    )
+    .returning(repository.c.project_id)
 )
 _PAGE = Statement(
     select(repository.c.name)
@@ -69,17 +99,48 @@ async def get(reader: Reader, name: RepositoryName) -> Repository:
 
 async def ensure(tx: Tx, name: RepositoryName, *, creates_project: bool = False) -> Repository:
     """Find a repository or make it; its project too, where that is allowed. Raises ProjectUnknown."""
-    found = await find(tx, name)
-    if found is not None:
-        return found
-    home = await projects.find(tx, name.project)
-    if home is None and creates_project and await projects.created_by_push(tx):
-        home = await projects.create(tx, name.project)
-    if home is None:
+    row = await tx.one(_STANDING, name=name.text)
+    if row is None:
+        number, state = await _project(tx, name, creates=creates_project)
+        if state == BEGUN:
+            await projects.show(tx, number)
+        return await _add(tx, number, name, LIVE)
+    if row.state == BEGUN:
+        await tx.run(_SHOW, repository=row.id)
+    if row.project_state == BEGUN:
+        await projects.show(tx, row.project_id)
+    return Repository(row.id, row.project_id, name)
+
+
+async def begin(tx: Tx, name: RepositoryName, *, creates_project: bool = False) -> Repository:
+    """Find a repository, or begin one (and its project, where that is allowed) for an upload. Raises ProjectUnknown."""
+    row = await tx.one(_STANDING, name=name.text)
+    if row is not None:
+        return Repository(row.id, row.project_id, name)
+    number, _ = await _project(tx, name, creates=creates_project)
+    return await _add(tx, number, name, BEGUN)
+
+
+async def forget_begun(tx: Tx, repository_id: int) -> None:
+    """Forget a repository that was begun, and its project, if nothing came of it and no upload is left."""
+    row = await tx.one(_FORGET, repository=repository_id)
+    if row is not None:
+        await projects.forget_begun(tx, row.project_id)
+
+
+async def _project(tx: Tx, name: RepositoryName, *, creates: bool) -> tuple[int, str]:
+    home = await projects.standing(tx, name.project)
+    if home is not None:
+        return home
+    if not (creates and await projects.created_by_push(tx)):
         message = f"project {name.project} does not exist: create it first, or push into one that does"
         raise ProjectUnknown(message, project=name.project)
-    made = await tx.one(_ADD, project=home.id, name=name.text, at=tx.at)
-    return Repository(made.id, home.id, name)
+    return await projects.begin(tx, name.project), BEGUN
+
+
+async def _add(tx: Tx, project_id: int, name: RepositoryName, state: str) -> Repository:
+    made = await tx.one(_ADD, project=project_id, name=name.text, state=state, at=tx.at)
+    return Repository(made.id, project_id, name)
 
 
 async def page(reader: Reader, after: str, most: int) -> list[str]:

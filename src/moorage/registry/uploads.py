@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 
 from moorage.db import Database, Statement, Tx, insert
 from moorage.db.errors import Broken
@@ -21,8 +21,9 @@ from moorage.oci.names import RepositoryName
 from moorage.registry import dooming, links, quotas, repositories
 from moorage.registry.errors import QuotaExceeded
 from moorage.registry.events import Origin, record
+from moorage.registry.projects import BEGUN, LIVE
 from moorage.registry.quotas import Account
-from moorage.registry.repositories import LIVE, Repository
+from moorage.registry.repositories import Repository
 from moorage.storage import BlobStore, Disconnected, Hasher, Key, Missing, Source, WrongOffset, new_key
 
 _COLUMNS = (
@@ -47,8 +48,8 @@ _FIND = Statement(
         upload.c.id == bindparam("upload"),
         repository.c.name == bindparam("name"),
         repository.c.deleted_at.is_(None),
-        repository.c.state == LIVE,
-        project.c.state == LIVE,
+        or_(repository.c.state == LIVE, repository.c.state == BEGUN),
+        or_(project.c.state == LIVE, project.c.state == BEGUN),
         upload.c.expires_at > bindparam("now"),
     )
     .order_by(upload_part.c.n)
@@ -88,7 +89,7 @@ _CLAIM = Statement(
     select(upload.c.id).where(upload.c.id == bindparam("upload"), upload.c.version == bindparam("version"))
 )
 # A part is added outside any turn: this waits for one that is being added, and none is added after it.
-_LOCK = Statement(select(upload.c.id).where(upload.c.id == bindparam("upload")).with_for_update())
+_LOCK = Statement(select(upload.c.repository_id).where(upload.c.id == bindparam("upload")).with_for_update())
 _DROP_PARTS = Statement(
     delete(upload_part)
     .where(upload_part.c.upload_id == bindparam("upload"))
@@ -159,7 +160,7 @@ class Uploads:
         parts = (Part(0, new_key(), None),) if self.store.appends else ()
 
         async def work(tx: Tx) -> Repository:
-            home = await repositories.ensure(tx, name, creates_project=creates_project)
+            home = await repositories.begin(tx, name, creates_project=creates_project)
             if expected:
                 await quotas.expect_room(tx, home.project_id, expected)
             await tx.run(
@@ -372,9 +373,9 @@ class Uploads:
         return [key]
 
     async def _link(self, tx: Tx, found: Upload, digest: Digest, size: int, key: Key, origin: Origin) -> None:
-        home = await repositories.get(tx, found.repository.name)
         if not await tx.one(_CLAIM, upload=found.id, version=found.version):
             raise _ended(found)
+        home = await repositories.ensure(tx, found.repository.name)
         known = await tx.one(_BLOB, digest=digest.raw)
         if known is None:
             known = await tx.one(_ADD_BLOB, digest=digest.raw, size=size, key=key, at=tx.at)
@@ -410,11 +411,13 @@ async def drop(tx: Tx, id_: str, *, kept: Key | None, appends: bool) -> list[Key
     Where keys are not appended to, one whose size is known is written no more; elsewhere a request that has just
     found the upload may begin its file anew.
     """
-    await tx.one(_LOCK, upload=id_)
+    ended = await tx.one(_LOCK, upload=id_)
     rows = [row for row in await tx.all(_DROP_PARTS, upload=id_) if row.key != kept]
     for row in rows:
         await dooming.doom(tx, Key(row.key), twice=appends or row.size is None)
     await tx.run(_DROP, upload=id_)
+    if ended is not None:
+        await repositories.forget_begun(tx, ended.repository_id)
     return [Key(row.key) for row in rows]
 
 
