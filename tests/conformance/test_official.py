@@ -31,6 +31,8 @@ def test_the_official_suite_finds_nothing_that_fails_or_is_not_answered(
         "OCI_USERNAME": ADMIN,
         "OCI_PASSWORD": PASSWORD,
         "OCI_RESULTS_DIR": str(tmp_path),
+        # OCI_DATA_SPARSE stays off: it pushes image manifests whose layers are nowhere, which the spec lets a registry
+        # refuse, and this one does, for what can be listed can be pulled whole. Sparse indexes are asked for, and taken.
         # Not asked for in 1.1, and answered all the same.
         "OCI_API_BLOBS_UPLOAD_CANCEL": "true",
         "OCI_API_MANIFESTS_TAG_PARAM": "true",
