@@ -73,9 +73,13 @@ class Moorage:
         set_ = _start()
 
         async def main() -> None:
+            from moorage.identity.users import check_password
             from moorage.planes import first_registry
 
+            if set_.keeping.password:
+                check_password(set_.keeping.password)
             async with _opened(set_, create=True, platform=True) as parts:
+                await _ask_store(parts)
                 made, host = await first_registry(set_, parts)
             say(json.dumps({"password": made.password, "host": host}))
             first_start.note_prepared(set_.keeping.data, set_.listening.zone, host)
@@ -344,6 +348,16 @@ def _opened(
     return parts.opened(_place(set_), create=create, platform=platform)
 
 
+async def _ask_store(parts: Parts) -> None:
+    """Find out before anybody pushes whether the store lets us in."""
+    from moorage.errors import Unavailable
+
+    try:
+        await parts.ask_store()
+    except Unavailable as away:
+        _give_up(f"MOORAGE_STORE_URL: {away}", 1)
+
+
 def _run(main: Coroutine[Any, Any, None]) -> int:
     from moorage.api.http.server import run
 
@@ -377,6 +391,7 @@ def _told() -> Iterator[None]:
     """Turn what an operator has to put right into one line, and a status that says it."""
     from moorage.errors import NewerSchema, Problem
     from moorage.identity.keys import MasterKeyWrong
+    from moorage.identity.users import PasswordTooWeak
     from moorage.storage.opening import StoreAddressInvalid
 
     try:
@@ -385,6 +400,8 @@ def _told() -> Iterator[None]:
         _give_up(f"MOORAGE_MASTER_KEY: {wrong}", HOPELESS)
     except StoreAddressInvalid as wrong:
         _give_up(f"MOORAGE_STORE_URL: {wrong}", HOPELESS)
+    except PasswordTooWeak as wrong:
+        _give_up(f"MOORAGE_PASSWORD: {wrong}", HOPELESS)
     except Problem as problem:
         _give_up(str(problem), HOPELESS if isinstance(problem, NewerSchema) else 1)
 

@@ -170,6 +170,28 @@ def test_a_bad_setting_is_told_in_one_line(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize("password", ["a", "no-upper-case-1"])
+def test_a_weak_password_is_told_in_one_line_before_anything_is_made(tmp_path: Path, password: str):
+    ended = moorage("up", data=tmp_path, PASSWORD=password)
+
+    assert ended.returncode == HOPELESS
+    assert ended.stderr.startswith("MOORAGE_PASSWORD: a password ")
+    assert len(ended.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_lets_nobody_in_is_told_in_one_line_at_the_first_start(tmp_path: Path):
+    secret = "hush-hush"
+    url = f"s3://bucket?endpoint=http://127.0.0.1:1&access_key_id=key&secret_access_key={secret}"
+
+    ended = moorage("up", data=tmp_path, STORE_URL=url)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("MOORAGE_STORE_URL: the store answers: ")
+    assert len(ended.stderr.splitlines()) == 1
+    assert secret not in ended.stderr
+
+
 def test_a_bad_master_key_is_told_in_one_line(tmp_path: Path):
     ended = moorage("up", data=tmp_path / "data", MASTER_KEY="short")
 

@@ -42,6 +42,7 @@ Remote = S3Store | GCSStore | AzureStore
 PIECE = 1024 * 1024
 PATIENCE = 10.0
 RETRY_AFTER = 5
+_TOLD = 300
 SENDING = 16
 PAGE = 1000
 ATTRIBUTES = {
@@ -112,7 +113,7 @@ class ObjectStore:
         except FileNotFoundError:
             return None
         except (BaseError, TimeoutError) as problem:
-            raise _away() from problem
+            raise _away(problem) from problem
 
     async def read(self, key: Key, start: int, end: int) -> AsyncIterator[bytes]:
         """Stream a range; a client that stalls holds a piece and a connection."""
@@ -155,7 +156,7 @@ class ObjectStore:
                 async with asyncio.timeout(PATIENCE):
                     page = await anext(pages, None)
             except (BaseError, TimeoutError) as problem:
-                raise _away() from problem
+                raise _away(problem) from problem
             if page is None:
                 return
             for found in page:
@@ -296,8 +297,10 @@ def _problems(key: Key) -> Iterator[None]:
     except (AlreadyExistsError, PreconditionError):
         raise
     except (BaseError, TimeoutError) as problem:
-        raise _away() from problem
+        raise _away(problem) from problem
 
 
-def _away() -> Unavailable:
-    return Unavailable(retry_after=RETRY_AFTER)
+def _away(problem: Exception) -> Unavailable:
+    """Keep what a store answers for the log, where an operator looks for it."""
+    told = next(iter(str(problem).splitlines()), "") or "no answer in time"
+    return Unavailable(f"the store answers: {told[:_TOLD]}", retry_after=RETRY_AFTER)
