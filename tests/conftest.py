@@ -13,6 +13,7 @@ pytest_plugins = (
     "tests.servers.seaweedfs",
     "tests.worlds",
     "tests.functional.cloud_world",
+    "tests.functional.ordering_world",
 )
 
 # What the cases assert is told in full when it fails, whoever imports them first.

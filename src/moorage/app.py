@@ -74,6 +74,7 @@ class Moorage:
 
         async def main() -> None:
             from moorage.identity.users import check_password
+            from moorage.ordering import first_account
             from moorage.planes import first_registry
 
             if set_.keeping.password:
@@ -81,6 +82,7 @@ class Moorage:
             async with _opened(set_, create=True, platform=True) as parts:
                 await _ask_store(parts)
                 made, host = await first_registry(set_, parts)
+                await first_account(set_, parts, made.entry)
             say(json.dumps({"password": made.password, "host": host}))
             first_start.note_prepared(set_.keeping.data, set_.listening.zone, host)
 
@@ -389,6 +391,7 @@ def _work(main: Coroutine[Any, Any, None]) -> NoReturn:
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
     """Turn what an operator has to put right into one line, and a status that says it."""
+    from moorage.cloud.catalogue import CatalogueInvalid
     from moorage.errors import NewerSchema, Problem
     from moorage.identity.keys import MasterKeyWrong
     from moorage.identity.users import PasswordTooWeak
@@ -398,6 +401,8 @@ def _told() -> Iterator[None]:
         yield
     except MasterKeyWrong as wrong:
         _give_up(f"MOORAGE_MASTER_KEY: {wrong}", HOPELESS)
+    except CatalogueInvalid as wrong:
+        _give_up(f"MOORAGE_CATALOGUE: {wrong}", HOPELESS)
     except StoreAddressInvalid as wrong:
         _give_up(f"MOORAGE_STORE_URL: {wrong}", HOPELESS)
     except PasswordTooWeak as wrong:

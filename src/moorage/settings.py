@@ -320,6 +320,30 @@ class Upkeep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ordering:
+    """What customers order."""
+
+    catalogue: Path | None = _setting(
+        "CATALOGUE",
+        kinds.FILE,
+        "",
+        "The catalogue (TOML) of regions, plans and prices; without one, that which Moorage brings with it.",
+    )
+    deletion_grace: float = _setting(
+        "DELETION_GRACE",
+        kinds.duration("0s", "365d"),
+        "7d",
+        "How long a registry that its customer has deleted can be taken back.",
+    )
+    registries_most: int = _setting(
+        "REGISTRIES_MOST",
+        kinds.count(1, 100_000),
+        "1000",
+        "How many registries one account may have.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Logging:
     """What is written to the standard error."""
 
@@ -346,6 +370,7 @@ class Settings:
     requests: Requests = dataclasses.field(default_factory=Requests)
     entering: Entering = dataclasses.field(default_factory=Entering)
     upkeep: Upkeep = dataclasses.field(default_factory=Upkeep)
+    ordering: Ordering = dataclasses.field(default_factory=Ordering)
     logging: Logging = dataclasses.field(default_factory=Logging)
 
 
@@ -355,6 +380,7 @@ GROUPS: dict[str, type[Any]] = {
     "requests": Requests,
     "entering": Entering,
     "upkeep": Upkeep,
+    "ordering": Ordering,
     "logging": Logging,
 }
 

@@ -10,6 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from moorage import ordering
+from moorage.cloud import events as cloud_events
+from moorage.cloud import reconciling, registries
+from moorage.cloud.reconciling import Reconcile, Reconciler
 from moorage.db import Database, Vanished, files
 from moorage.errors import NewerSchema, Unavailable
 from moorage.jobs import Awaited, CannotWork, Handlers, Job
@@ -39,6 +43,7 @@ CHECK = 10.0
 
 # What somebody waits for, of all events. Whoever adds a kind adds the handler of its job to `Worker.handlers`.
 AWAITED: Awaited = {}
+OF_PLATFORM: Awaited = dict.fromkeys(registries.BEGIN, Reconcile.of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,8 @@ class Worker:
     leftovers_after: float
     awaited: Awaited
     homes: Homes
+    reconciler: Reconciler
+    events_kept: int
     engine: Engine | None = None
     replicas: Replicas | None = None
     _left: set[str] = field(default_factory=set)
@@ -119,11 +126,13 @@ class Worker:
             leftovers_after=set_.upkeep.upload_expiry,
             awaited=awaited,
             homes=Homes(parts),
+            reconciler=ordering.reconciler(set_, parts),
+            events_kept=int(set_.upkeep.events_kept * SECOND),
         )
 
     def handlers(self) -> Handlers:
         """Pair each kind of job with what does it."""
-        return {Collect: self.collect, Sweep: self.sweep}
+        return {Collect: self.collect, Sweep: self.sweep, Reconcile: self.reconcile}
 
     async def run(self, keeper: Keeper, handlers: Handlers) -> None:
         """Work until cancelled; raise CannotWork when only a restart helps."""
@@ -137,6 +146,8 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._every(1.0, self.relay))
+                group.create_task(self._every(1.0, self.relay_platform))
+                group.create_task(self._every(CHECK, self.promise_platform))
                 group.create_task(self._every(HOUR, self.relay_all))
                 group.create_task(self._every(min(self.interval, CHECK), self.promise))
                 group.create_task(self._every(LOOK, self.directory.refresh))
@@ -156,6 +167,27 @@ class Worker:
         """Look into every outbox, marked or not: a power cut may have taken marks."""
         for entry in self.directory.all():
             await self._drain(entry, look_first=True)
+
+    async def relay_platform(self) -> None:
+        """Move the platform's events, and begin what follows from them."""
+        await cloud_events.drain(self.parts.platform, OF_PLATFORM, self._promise)
+
+    async def promise_platform(self) -> None:
+        """Promise what is to be done for registries though no event says so now."""
+        assert self.engine is not None
+        for job in await reconciling.due(self.parts.platform):
+            known = f"reconcile:{job.registry}:"
+            if not await self.engine.unfinished(known):
+                await self._promise(job, f"{known}{int(time.time())}")
+
+    async def reconcile(self, job: Reconcile) -> bool:
+        """Do one round of a registry's reconciling."""
+        return await self.reconciler.reconcile(job)
+
+    async def _promise(self, job: Job, id_: str) -> None:
+        assert self.engine is not None
+        assert isinstance(job, Reconcile)
+        await self.engine.submit(job, id_=id_, partition=job.registry)
 
     async def promise(self) -> None:
         """Promise the collections whose time has come, and a day's sweep of the store."""
@@ -193,6 +225,7 @@ class Worker:
         if total:
             LOG.info("collected", extra={"registry": entry.name, **figures(total)})
         await alarm(db, entry)
+        await reconciling.note_size(self.parts.platform, entry.uuid, (await reconciling.stored(db)).stored)
         return False
 
     async def sweep(self, job: Sweep) -> bool:
@@ -253,6 +286,8 @@ class Worker:
         assert self.engine is not None
         await self.homes.close(idle_for=HOUR)
         while await self.engine.forget():
+            pass
+        while await cloud_events.drop_old(self.parts.platform, self.parts.platform.now() - self.events_kept):
             pass
 
     @staticmethod

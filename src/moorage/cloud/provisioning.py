@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from moorage.db import Database, Statement, Tx, insert
 from moorage.db.cell import entry, host
@@ -25,6 +25,8 @@ from moorage.registry.errors import NameTaken
 DAY = 86_400_000_000
 GIB = 1 << 30
 ADMINISTRATOR = "admin"
+INSTALLING, CLOSED = "INSTALLING", "DELETED"
+"""States in the directory beside READY: not whole yet, and taken out of service."""
 _REGISTRY_NAME = re.compile(r"[^\W_](?:[\w .-]{0,62}[^\W_])?")
 
 
@@ -57,7 +59,7 @@ _ADD = Statement(
         uuid=bindparam("uuid"),
         name=bindparam("name"),
         plan=bindparam("plan"),
-        state=READY,
+        state=bindparam("state"),
         prefix=bindparam("prefix"),
         port=bindparam("port"),
         parallel=bindparam("parallel"),
@@ -81,6 +83,32 @@ _SET_PORT = Statement(
 _HOST = Statement(select(host.c.entry_id).where(host.c.name == bindparam("name")))
 _ADD_HOST = Statement(
     insert(host).values(name=bindparam("name"), entry_id=bindparam("entry"), created_at=bindparam("at"))
+)
+_NAME = Statement(select(entry.c.name).where(entry.c.uuid == bindparam("uuid")))
+_LIMIT = Statement(
+    update(entry)
+    .where(entry.c.id == bindparam("entry"))
+    .values(plan=bindparam("plan"), parallel=bindparam("parallel"), limit_bytes=bindparam("limit_bytes"))
+)
+_STATE = Statement(update(entry).where(entry.c.id == bindparam("entry")).values(state=bindparam("state")))
+_LEAVE = Statement(
+    update(entry)
+    .where(entry.c.id == bindparam("entry"), entry.c.deleted_at.is_(None))
+    .values(deleted_at=bindparam("at"))
+)
+_USED = Statement(select(registry.c.used))
+_wanted = bindparam("limit_bytes", type_=BIG)
+_LIMIT_CONTENT = Statement(
+    update(registry)
+    .where(
+        or_(
+            _wanted < 0,
+            registry.c.used <= _wanted,
+            # A larger limit than today's refuses nobody anything, whatever is stored.
+            and_(registry.c.limit_bytes >= 0, registry.c.limit_bytes <= _wanted),
+        )
+    )
+    .values(limit_bytes=_wanted, trash_window=bindparam("trash"), backup_window=bindparam("backup"))
 )
 _ROW = Statement(select(registry.c.clock))
 _ADD_ROW = Statement(
@@ -126,8 +154,9 @@ async def place(
     first_port: int,
     zone: str = "",
     new_id: Callable[[], uuid.UUID] = uuid.uuid4,
+    state: str = READY,
 ) -> Entry:
-    """Give a name its place in the directory, if it has none yet.
+    """Give a name its place in the directory, if it has none yet; only what is READY there serves anybody.
 
     With a *zone* (``region.domain``) every registry has a host name in it, and all share one port. Without one, the
     first registry has the plane's own port and each further one the next.
@@ -149,6 +178,7 @@ async def place(
             uuid=id_,
             name=name,
             plan=plan.name,
+            state=state,
             prefix=id_,
             port=(last or first_port) + 1 if others and not zone else None,
             parallel=plan.parallel,
@@ -161,6 +191,50 @@ async def place(
     made = Entry(*await cell.one(_FIND, name=name))
     await _name(cell, made, zone)
     return made
+
+
+async def find(cell: Database, name: str) -> Entry | None:
+    """Find a registry's place by its name in the directory."""
+    row = await cell.one(_FIND, name=name)
+    return None if row is None else Entry(*row)
+
+
+async def name_of(cell: Database, entry_uuid: str) -> str | None:
+    """Give the name in the directory of an entry."""
+    row = await cell.one(_NAME, uuid=entry_uuid)
+    return None if row is None else str(row.name)
+
+
+async def limit(cell: Database, entry_id: int, plan: Plan) -> None:
+    """Ensure that the registry plane grants what a plan does: it reads this twice a second."""
+    await cell.write(
+        _LIMIT, entry=entry_id, plan=plan.name, parallel=plan.parallel, limit_bytes=plan.limit_bytes
+    )
+
+
+async def limit_content(db: Database, plan: Plan) -> bool:
+    """Ensure a plan's storage and windows in a registry's rows, if what is stored fits or the plan grants more than now."""
+    days = plan.trash_days * DAY
+
+    async def work(tx: Tx) -> bool:
+        return bool(await tx.run(_LIMIT_CONTENT, limit_bytes=plan.limit_bytes, trash=days, backup=days))
+
+    return await db.change(work)
+
+
+async def used(db: Database) -> int:
+    """Give the bytes that count against a registry's storage."""
+    return int((await db.one(_USED)).used)
+
+
+async def set_state(cell: Database, entry_id: int, state: str) -> None:
+    """Ensure that an entry is in a state."""
+    await cell.write(_STATE, entry=entry_id, state=state)
+
+
+async def leave(cell: Database, entry_id: int) -> None:
+    """Take an entry out of the directory. Its row stays, so that neither port, host name nor prefix is another's."""
+    await cell.write(_LEAVE, entry=entry_id, at=cell.now())
 
 
 async def reach_all(cell: Database, *, first_port: int, zone: str) -> None:

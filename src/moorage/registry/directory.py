@@ -13,8 +13,10 @@ from sqlalchemy import select
 from moorage.db import Database, Failed, Statement
 from moorage.db.cell import entry, host
 from moorage.errors import Problem, Unavailable
+from moorage.oci.errors import Denied
 
 READY = "READY"
+DELETED = "DELETED"
 FRESH = 0.5
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -78,11 +80,13 @@ class Directory:
     _asked: float = float("-inf")
 
     async def find(self, authority: str, port: int) -> Entry:
-        """Give the registry that a Host header means on a local port, or raise RegistryUnknown."""
+        """Give the registry that a Host header means on a local port, or raise RegistryUnknown, or Denied for a deleted one."""
         # Before the first answer every request waits for one: another's question may still be on its way.
         if not self._seen.entries or self.clock() - self._asked > FRESH:
             await self.refresh()
         found = self._find(authority, port)
+        if found is not None and found.state != READY:
+            raise _not_serving(found)
         if found is None:
             message = (
                 f"no registry is called {authority[:255]} here: use an address that `moorage registry list` shows, or have"
@@ -93,7 +97,8 @@ class Directory:
 
     def known(self, authority: str, port: int) -> Entry | None:
         """Give the registry that a Host header means, unless the directory has to be read again first."""
-        return None if self.clock() - self._asked > FRESH else self._find(authority, port)
+        found = None if self.clock() - self._asked > FRESH else self._find(authority, port)
+        return found if found is not None and found.state == READY else None
 
     def _find(self, authority: str, port: int) -> Entry | None:
         name = _host(authority)
@@ -124,6 +129,14 @@ class Directory:
     def all(self) -> list[Entry]:
         """List the registries last seen."""
         return list(self._seen.entries.values())
+
+
+def _not_serving(found: Entry) -> Problem:
+    if found.state == DELETED:
+        return Denied(
+            "this registry was deleted and answers nobody: its owner can take that back while its grace lasts"
+        )
+    return Unavailable("this registry is being made", retry_after=2)
 
 
 def _host(authority: str) -> str:

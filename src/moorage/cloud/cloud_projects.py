@@ -1,0 +1,88 @@
+"""Cloud projects: what an account keeps its services in."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import bindparam, select, update
+
+from moorage.cloud.errors import CloudProjectUnknown
+from moorage.db import Reader, Statement, Tx, insert
+from moorage.db.platform import cloud_member, cloud_project
+
+LONGEST_LIST: Final = 1000
+
+_COLUMNS = (
+    cloud_project.c.id, cloud_project.c.account_id, cloud_project.c.description, cloud_project.c.state,
+    cloud_project.c.created_at,
+)  # fmt: skip
+_GET = Statement(
+    select(*_COLUMNS, cloud_member.c.role)
+    .join_from(cloud_project, cloud_member, cloud_member.c.cloud_project_id == cloud_project.c.id)
+    .where(
+        cloud_project.c.id == bindparam("id"),
+        cloud_member.c.login_id == bindparam("login"),
+        cloud_project.c.deleted_at.is_(None),
+    )
+)
+_OF_LOGIN = Statement(
+    select(*_COLUMNS, cloud_member.c.role)
+    .join_from(cloud_member, cloud_project, cloud_member.c.cloud_project_id == cloud_project.c.id)
+    .where(cloud_member.c.login_id == bindparam("login"), cloud_project.c.deleted_at.is_(None))
+    .order_by(cloud_project.c.created_at, cloud_project.c.id)
+    .limit(LONGEST_LIST)
+)
+_ADD = Statement(
+    insert(cloud_project).values(
+        id=bindparam("id"),
+        account_id=bindparam("account"),
+        description=bindparam("description"),
+        state="ok",
+        created_at=bindparam("at"),
+    )
+)
+_DESCRIBE = Statement(
+    update(cloud_project)
+    .where(cloud_project.c.id == bindparam("which"), cloud_project.c.deleted_at.is_(None))
+    .values(description=bindparam("description"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudProject:
+    """A cloud project, and the role in it of the user who looks."""
+
+    id: str
+    account_id: str
+    description: str
+    state: str
+    created_at: int
+    role: str
+
+
+async def create(tx: Tx, account: str, description: str) -> str:
+    """Make a cloud project of an account, and give its id."""
+    id_ = uuid.uuid4().hex
+    await tx.run(_ADD, id=id_, account=account, description=description, at=tx.at)
+    return id_
+
+
+async def get(reader: Reader, cloud_project_id: str, login: str) -> CloudProject:
+    """Find a cloud project for a member of it, or raise CloudProjectUnknown: to others it is not there."""
+    row = await reader.one(_GET, id=cloud_project_id, login=login)
+    if row is None:
+        raise CloudProjectUnknown(cloud_project=cloud_project_id[:80])
+    return CloudProject(*row)
+
+
+async def listed(reader: Reader, login: str) -> list[CloudProject]:
+    """List the cloud projects that a user is a member of, in the order they came."""
+    return [CloudProject(*row) for row in await reader.all(_OF_LOGIN, login=login)]
+
+
+async def describe(tx: Tx, cloud_project_id: str, description: str) -> None:
+    """Describe a cloud project otherwise, or raise CloudProjectUnknown."""
+    if not await tx.run(_DESCRIBE, which=cloud_project_id, description=description):
+        raise CloudProjectUnknown(cloud_project=cloud_project_id[:80])

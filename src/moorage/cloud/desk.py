@@ -1,0 +1,97 @@
+"""The desk where orders are taken: the platform's rows, and what an answer about a registry needs of its cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from moorage.cloud import events, provisioning, reconciling, registries
+from moorage.cloud.catalogue import Catalogue, Plan
+from moorage.cloud.errors import DowngradeRefused
+from moorage.cloud.events import Origin
+from moorage.cloud.reconciling import Site
+from moorage.cloud.registries import Registry, Use
+from moorage.db import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where calls about registries come; *grace* is in microseconds."""
+
+    platform: Database
+    catalogue: Catalogue
+    site: Site
+    grace: int
+    most: int
+    """How many registries one account may have."""
+
+    async def order(
+        self, cloud_project: str, *, name: str, region: str, plan: str | None, origin: Origin
+    ) -> Registry:
+        """Take an order; see `registries.order`."""
+        return await self.platform.change(
+            lambda tx: registries.order(
+                tx,
+                self.catalogue,
+                cloud_project,
+                name=name,
+                region=region,
+                plan=plan,
+                most=self.most,
+                origin=origin,
+            )
+        )
+
+    async def rename(self, cloud_project: str, registry: str, name: str, origin: Origin) -> Registry:
+        """Call a registry otherwise; see `registries.rename`."""
+        return await self.platform.change(
+            lambda tx: registries.rename(tx, cloud_project, registry, name, origin)
+        )
+
+    async def use(self, found: Registry) -> Use:
+        """Tell what a registry stores now; nothing before it is made or once it has left its cell."""
+        entry = None
+        if found.entry_uuid is not None:
+            name = await provisioning.name_of(self.site.cell, found.entry_uuid)
+            entry = await provisioning.find(self.site.cell, name or "")
+        if entry is None or found.status == registries.INSTALLING:
+            return Use(0)
+        db = await self.site.open_database(entry)
+        try:
+            return await reconciling.stored(db)
+        finally:
+            await db.close()
+
+    async def reachable_plans(self, cloud_project: str, registry: str) -> list[Plan]:
+        """List the plans that a registry may change to now, or raise RegistryUnknown."""
+        found = await registries.get(self.platform, cloud_project, registry)
+        return registries.reachable_plans(self.catalogue, found, await self.use(found))
+
+    async def change_plan(self, cloud_project: str, registry: str, plan: str, origin: Origin) -> Registry:
+        """Ask for another plan; see `registries.change_plan`. A refused downgrade is noted in the record."""
+        found = await registries.get(self.platform, cloud_project, registry)
+        use = await self.use(found)
+        try:
+            return await self.platform.change(
+                lambda tx: registries.change_plan(
+                    tx, self.catalogue, cloud_project, registry, plan, use=use, origin=origin
+                )
+            )
+        except DowngradeRefused as refused:
+            await events.deny(
+                self.platform, "registry.plan-change-asked", origin, rule="what is held does not fit into the plan",
+                target=found.id, account=found.account_id, cloud_project=found.cloud_project_id, plan=plan[:80],
+                left=refused.detail["details"],
+            )  # fmt: skip
+            raise
+
+    async def delete(self, cloud_project: str, registry: str, origin: Origin) -> Registry:
+        """Ask for a registry's end; see `registries.delete`."""
+        return await self.platform.change(
+            lambda tx: registries.delete(tx, cloud_project, registry, grace=self.grace, origin=origin)
+        )
+
+    async def undelete(self, cloud_project: str, registry: str, origin: Origin) -> Registry:
+        """Take a deletion back; see `registries.undelete`."""
+        return await self.platform.change(
+            lambda tx: registries.undelete(tx, cloud_project, registry, origin=origin)
+        )

@@ -1,0 +1,71 @@
+"""Ordering, put together: the desk that takes orders, and what makes registries of them in this cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moorage.addresses import Addresses
+from moorage.cloud import accounts, catalogue, provisioning, registries
+from moorage.cloud.desk import Desk
+from moorage.cloud.reconciling import Reconciler, Site
+from moorage.identity.passwords import Passwords
+
+if TYPE_CHECKING:
+    from moorage.parts import Parts
+    from moorage.registry.directory import Entry
+    from moorage.settings import Settings
+
+SECOND = 1_000_000
+
+
+def site(set_: Settings, parts: Parts) -> Site:
+    """Give where registries are made."""
+    addresses = Addresses(set_.listening)
+
+    def url(found: Entry) -> str:
+        return f"{addresses.scheme}://{addresses.of(found)}"
+
+    return Site(parts.cell, parts.open_database, url, set_.listening.registry_port, set_.listening.zone)
+
+
+def desk(set_: Settings, parts: Parts) -> Desk:
+    """Give where orders are taken; raise CatalogueInvalid."""
+    return Desk(
+        parts.platform,
+        catalogue.read(set_.ordering.catalogue),
+        site(set_, parts),
+        grace=int(set_.ordering.deletion_grace * SECOND),
+        most=set_.ordering.registries_most,
+    )
+
+
+def reconciler(set_: Settings, parts: Parts) -> Reconciler:
+    """Give what makes registries as their rows say; raise CatalogueInvalid."""
+    return Reconciler(
+        parts.platform,
+        catalogue.read(set_.ordering.catalogue),
+        site(set_, parts),
+        Passwords(threads=set_.entering.password_checks),
+    )
+
+
+async def first_account(set_: Settings, parts: Parts, first: Entry) -> None:
+    """Make the first account with the first registry in it, if there is none, and tell addresses as they are now."""
+    home, known = site(set_, parts), catalogue.read(set_.ordering.catalogue)
+    db = await parts.open_database(first)
+    try:
+        password = await accounts.administrators_password(db)
+    finally:
+        await db.close()
+    await parts.platform.change(
+        lambda tx: accounts.first_account(
+            tx,
+            password=password,
+            entry=first,
+            url=home.address(first),
+            region=known.regions[0],
+            plan=known.local,
+        )
+    )
+    for found in await provisioning.listed(parts.cell):
+        await registries.note_address(parts.platform, found.uuid, home.address(found))
