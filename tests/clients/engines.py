@@ -85,7 +85,7 @@ def _wait(name: str, engine: subprocess.Popen[bytes], log: Path, answers: list[s
         if engine.poll() is not None:
             refused = _NOT_ALLOWED.findall(log.read_text())
             if refused:
-                pytest.skip(f"CAP_SYS_ADMIN of this kernel is missing: {name} may not run: {refused[-1]}")
+                pytest.skip(f"CAP_SYS_ADMIN is missing on this machine: {name} may not run: {refused[-1]}")
         assert engine.poll() is None, f"{name} ended: {log.read_text()}"
         assert time.monotonic() < late, f"{name} does not answer: {log.read_text()}"
         time.sleep(0.1)
