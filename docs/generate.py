@@ -38,7 +38,9 @@ COMMANDS = f"""\
 
 {WRITTEN}
 
-`moorage COMMAND --help` prints the same. Every setting comes from the environment: [settings](settings.md).
+`moorage COMMAND --help` prints the same. Every setting comes from the environment: [settings](settings.md). A command that
+is run beside a house finds the house's settings in the data folder, so it needs none but `MOORAGE_DATA`, and not even that
+in the folder where `moorage up` was started; what is set for the command comes first.
 """
 
 

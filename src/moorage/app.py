@@ -19,28 +19,21 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from moorage import __version__, first_start, logs, settings
+from moorage import __version__, first_start, logs, running, settings
 from moorage.addresses import Addresses
 from moorage.cli import reference
 from moorage.cli.commands import Inherited, say
-from moorage.cli.greeting import Greeting
+from moorage.cli.greeting import Greeting, Made
 from moorage.kinds import BadSetting
 from moorage.settings import Settings
 from moorage.supervisor import HOPELESS, CannotListen, Child, Leash, Listener, Supervisor
 
 if TYPE_CHECKING:
-    import ssl
     from contextlib import AbstractAsyncContextManager
 
-    from starlette.types import ASGIApp
-
-    from moorage.api.health import Health
-    from moorage.api.http.limits import Limits
     from moorage.parts import Parts, Place
     from moorage.planes import RegistryPlane
     from moorage.registry.fsck import Report as FsckReport
-    from moorage.serving import Site
-    from moorage.web.console import Console
 
 LOG = logging.getLogger(__name__)
 SITES = {"registry": ("registry",), "console": ("console", "ops")}
@@ -90,6 +83,7 @@ class Moorage:
 
     def serve(self, role: str, inherited: Inherited) -> int:
         """Serve the registry plane or the console in this process."""
+        from moorage import sites
         from moorage.serving import serve
 
         set_ = _start()
@@ -102,12 +96,12 @@ class Moorage:
             # Pulls need neither the platform's database nor any job: the registry plane never opens it.
             async with _opened(set_, platform=role == "console") as parts:
                 if role == "console":
-                    await serve(await _console_sites(set_, parts, sockets), leash, grace)
+                    await serve(await sites.console(set_, parts, sockets), leash, grace)
                 else:
                     plane = _plane(set_, parts)
                     beside = [plane.registries.tend(set_.upkeep.pulls_interval), plane.follow_plans()]
                     beside += [plane.open_ports(leash)] if leash else []
-                    await serve(_registry_sites(set_, parts, sockets, plane), leash, grace, beside)
+                    await serve(sites.registry(set_, parts, sockets, plane), leash, grace, beside)
                     await plane.close()
 
         return _run(main())
@@ -134,7 +128,7 @@ class Moorage:
         """Collect now what nothing needs any more."""
         from moorage import working
 
-        set_ = _start()
+        set_, _ = _within()
 
         async def main() -> None:
             found = False
@@ -155,7 +149,7 @@ class Moorage:
         """Check that what is held is whole."""
         from moorage import planes
 
-        set_ = _start()
+        set_, _ = _within()
         reports: list[FsckReport] = []
 
         async def main() -> None:
@@ -174,7 +168,7 @@ class Moorage:
         """Make or upgrade the schema."""
         from moorage import parts
 
-        place = _place(_start())
+        place = _place(_beside()[0])
         first_start.make_folder(place.data)
         with _told():
             parts.upgrade(place, contract=contract)
@@ -184,15 +178,14 @@ class Moorage:
         """Make a further registry."""
         from moorage import planes
 
-        set_ = _start()
+        set_, runs = _within()
 
         async def main() -> None:
             async with _opened(set_) as parts:
                 made = await planes.create_registry(set_, parts, name, plan)
-                address = Addresses(set_.listening).of(made.entry)
-                say(
-                    f"Registry   {name}\nAddress    {address}\nUser       admin\nPassword   {made.password}\n"
-                )
+            address = Addresses(set_.listening).of(made.entry)
+            answers = runs and await planes.answers(set_, made.entry)
+            say(str(Made(name, address, made.password, runs=runs, answers=answers)))
 
         return _run(main())
 
@@ -200,7 +193,7 @@ class Moorage:
         """Copy everything while it runs."""
         from moorage import planes
 
-        set_ = _start()
+        set_, _ = _within()
         if folder.exists() and any(folder.iterdir()):
             sys.exit(f"{folder}: a copy needs an empty folder")
 
@@ -216,7 +209,7 @@ class Moorage:
 
     def list_registries(self) -> int:
         """List the registries."""
-        set_ = _start()
+        set_, _ = _within()
 
         async def main() -> None:
             from moorage.cloud import provisioning
@@ -246,13 +239,34 @@ def _count(what: str, count: int) -> None:
         sys.stderr.write(f"\r{what}: {count}\033[K\r")
 
 
-def _start() -> Settings:
+def _start(environ: Mapping[str, str] = os.environ) -> Settings:
     try:
-        set_ = settings.read(os.environ)
+        set_ = settings.read(environ)
     except BadSetting as bad:
         _give_up(str(bad), HOPELESS)
     logs.start(set_.logging.level, set_.logging.format)
     return set_
+
+
+def _beside() -> tuple[Settings, bool]:
+    """Start as the house does that runs in the data folder, but for what is set here; say whether one runs."""
+    try:
+        data = settings.folder(os.environ)
+        house = running.settings_of(data)
+    except BadSetting as bad:
+        _give_up(str(bad), HOPELESS)
+    except running.CannotAsk as refused:
+        _give_up(str(refused), 1)
+    return _start(settings.beside(house, os.environ)), bool(house)
+
+
+def _within() -> tuple[Settings, bool]:
+    """Start as `_beside` does, but only where a house has been made."""
+    set_, runs = _beside()
+    if not set_.keeping.database_url and not _place(set_).cell_file.exists():
+        wanted = "`moorage up` makes one; where one is elsewhere, set MOORAGE_DATA to its folder"
+        _give_up(f"there is no house in {set_.keeping.data}: {wanted}", 1)
+    return set_, runs
 
 
 async def _up(set_: Settings, house: Supervisor) -> int:
@@ -268,7 +282,8 @@ async def _up(set_: Settings, house: Supervisor) -> int:
         password, host = itemgetter("password", "host")(json.loads(told))
     greeting = _greeting(set_, password, host or "")
     house.when_ready = lambda: say(str(greeting))
-    return await house.run()
+    async with running.told(set_.keeping.data, {**settings.told(os.environ), **house.environment}):
+        return await house.run()
 
 
 async def _prepared(environment: Mapping[str, str]) -> tuple[int, bytes]:
@@ -403,6 +418,8 @@ def _told() -> Iterator[None]:
         _give_up(f"MOORAGE_MASTER_KEY: {wrong}", HOPELESS)
     except CatalogueInvalid as wrong:
         _give_up(f"MOORAGE_CATALOGUE: {wrong}", HOPELESS)
+    except BadSetting as bad:
+        _give_up(str(bad), HOPELESS)
     except StoreAddressInvalid as wrong:
         _give_up(f"MOORAGE_STORE_URL: {wrong}", HOPELESS)
     except PasswordTooWeak as wrong:
@@ -424,81 +441,6 @@ def _plane(set_: Settings, parts: Parts) -> RegistryPlane:
     from moorage.planes import RegistryPlane
 
     return RegistryPlane.of(set_, parts)
-
-
-def _registry_sites(set_: Settings, parts: Parts, sockets: Sockets, plane: RegistryPlane) -> list[Site]:
-    from moorage.api.plane import Plane
-
-    return [_site(set_, "registry", Plane(_pages(_health(set_, parts)), plane.find, plane.known), sockets)]
-
-
-async def _console_sites(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
-    from moorage.cloud import provisioning
-    from moorage.web.console import Console
-
-    health = _health(set_, parts)
-    addresses = Addresses(set_.listening)
-    first = [addresses.of(one) for one in await provisioning.listed(parts.cell) if one.first]
-    address = first[0] if first else addresses.here
-    pages = _pages(health, Console(address, first_start.first_push(address)))
-    return [_site(set_, "console", pages, sockets), _site(set_, "ops", _pages(health), sockets)]
-
-
-def _site(set_: Settings, name: str, app: ASGIApp, sockets: Sockets) -> Site:
-    from moorage.api.forwarded import Family, Proxies
-    from moorage.api.front import front
-    from moorage.serving import Site
-
-    proxies = Proxies(set_.listening.trusted_proxies, Family(set_.listening.proxy_headers))
-    return Site(
-        name=name,
-        app=front(app, proxies),
-        sockets=sockets[name],
-        limits=_limits(set_),
-        # The operator's port is this machine's own, and is asked by probes that know no certificate.
-        tls=None if name == "ops" else _tls(set_),
-    )
-
-
-def _limits(set_: Settings) -> Limits:
-    from moorage.api.http.limits import Limits
-
-    asked = set_.requests
-    return Limits(
-        head_seconds=asked.header_seconds,
-        head_bytes=asked.header_bytes,
-        head_fields=asked.header_count,
-        idle_seconds=asked.keep_alive,
-        pace_seconds=asked.body_idle,
-    )
-
-
-def _tls(set_: Settings) -> ssl.SSLContext | None:
-    from moorage.serving import tls
-
-    certificate, key = set_.listening.tls_cert, set_.listening.tls_key
-    if certificate is None or key is None:
-        return None
-    try:
-        return tls(certificate, key)
-    except OSError as error:
-        _give_up(f"MOORAGE_TLS_CERT, MOORAGE_TLS_KEY: they cannot be used: {error}", HOPELESS)
-
-
-def _pages(health: Health, *others: Console) -> ASGIApp:
-    from starlette.routing import Router
-
-    from moorage.api.front import nothing_here
-
-    routes = [*health.routes(), *(route for page in others for route in page.routes())]
-    return Router(routes, redirect_slashes=False, default=nothing_here)
-
-
-def _health(set_: Settings, parts: Parts) -> Health:
-    from moorage.api.health import Health
-
-    checks = {"database": parts.ask_database, "store": parts.ask_store}
-    return Health(checks, set_.requests.ready_seconds)
 
 
 def _greeting(set_: Settings, password: str | None, host: str) -> Greeting:

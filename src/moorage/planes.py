@@ -31,6 +31,7 @@ from moorage.registry.slot_locks import OnThisMachine
 from moorage.registry.slots import Leases, Share, Slots
 from moorage.registry.uploads import Uploads
 from moorage.storage import open_store
+from moorage.supervisor import CannotListen, Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
 
     from moorage.parts import Parts
     from moorage.registry.leases import Counter
-    from moorage.settings import Settings
+    from moorage.settings import Listening, Settings
     from moorage.supervisor import Leash
 
 SECOND = 1_000_000
 FOLLOW = 0.5
 FIRST = "first"
+SEEN = 10.0
+"""Seconds in which a house that runs sees a new registry."""
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 compared, not bound
 
 
@@ -238,8 +241,38 @@ async def create_registry(set_: Settings, parts: Parts, name: str, plan: str) ->
         provisioning.PLANS[plan],
         first_port=set_.listening.registry_port,
         zone=set_.listening.zone,
+        is_free=lambda port: _is_free(set_.listening, port),
         ensure_rows=rows,
     )
+
+
+def _is_free(place: Listening, port: int) -> bool:
+    """Say whether a registry could listen on a port of this machine."""
+    if port in {place.console_port, place.ops_port}:
+        return False
+    try:
+        opened = Listener("registry", place.host, port, "MOORAGE_HOST", "MOORAGE_REGISTRY_PORT").open()
+    except CannotListen:
+        return False
+    for one in opened:
+        one.close()
+    return True
+
+
+async def answers(set_: Settings, entry: Entry) -> bool:
+    """Wait until a new registry answers on this machine, for as long as a house that runs here may take to see it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(set_.listening.host, set_.listening.host)  # noqa: S104 compared
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SEEN):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection(
+                        host, entry.port or set_.listening.registry_port
+                    )
+                    writer.close()
+                    return True
+                await asyncio.sleep(0.1)
+    return False
 
 
 async def copy_cell(parts: Parts, folder: Path) -> copying.Copied:

@@ -404,6 +404,40 @@ def read(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
+def folder(environ: Mapping[str, str]) -> Path:
+    """Read the data folder alone; raise BadSetting."""
+    found = next(setting for name, setting in _fields(Keeping) if name == "data").read(environ)
+    assert isinstance(found, Path)
+    return found
+
+
+def told(environ: Mapping[str, str]) -> dict[str, str]:
+    """Give what *environ* sets, as another process of this machine may be told it, wherever that is started.
+
+    The data folder is how it finds this one, a first password is nobody's business, and its log lines are its own.
+    """
+    own = {PREFIX + "DATA", PREFIX + "PASSWORD", *(setting.variable for _, setting in _fields(Logging))}
+    given = {}
+    for group in GROUPS.values():
+        for _, setting in _fields(group):
+            text = environ.get(setting.variable, "").strip()
+            if text and setting.variable not in own:
+                value = setting.read(environ)
+                given[setting.variable] = str(value) if isinstance(value, Path) else text
+    return given
+
+
+def beside(house: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Join what a running house has told with what *environ* sets for one command; that comes first.
+
+    A port of 0 asks for any, and the house has one.
+    """
+    given = {name: text for name, text in environ.items() if text.strip()}
+    ports = {setting.variable for _, setting in _fields(Listening) if setting.kind is kinds.PORT}
+    asked = {name for name in ports & house.keys() if given.get(name, "").strip() == "0"}
+    return {**house, **{name: text for name, text in given.items() if name not in asked}}
+
+
 def strangers(environ: Mapping[str, str]) -> Iterator[str]:
     """Give a line for each variable that looks like a setting and is none: most are misspelt."""
     known = [setting.variable for group in GROUPS.values() for _, setting in _fields(group)]

@@ -209,7 +209,8 @@ def _add_registries(commands: Commands) -> None:
         verbs,
         "create",
         "make a further registry",
-        "It has users, keys, rows and bytes of its own. Its address and its administrator's password are printed once.",
+        "It has users, keys, rows and bytes of its own. Its address, how to log in and its administrator's password"
+        " are printed, once. A house that runs answers for it at once.",
         lambda server, given: server.create_registry(given.name, given.plan),
     )
     create.add_argument("name", metavar="NAME", help="what people call it")

@@ -1,9 +1,11 @@
-"""What `moorage up` says once everything answers: under a screen, and the password only once."""
+"""What is said of a house that answers, and of a registry that was made: under a screen, and a password only once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+
+KEEP = "It is not shown again: keep it where you keep passwords."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +37,32 @@ class Greeting:
             lines += [
                 "  User       admin",
                 f"  Password   {self.password}",
-                "             It is not shown again: keep it where you keep passwords.",
+                f"             {KEEP}",
                 "",
             ]
         lines += ["Your first push:", "", *(f"  {step}" for step in self.steps), ""]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A further registry: where it is, who may enter, and whether the house *runs* and the registry *answers*."""
+
+    name: str
+    address: str
+    password: str | None
+    _: KW_ONLY
+    runs: bool
+    answers: bool
+
+    def __str__(self) -> str:
+        """Write it out."""
+        lines = [f"Registry   {self.name}", f"Address    {self.address}", "User       admin"]
+        if self.password is not None:
+            lines += [f"Password   {self.password}", f"           {KEEP}"]
+        lines += ["", "Log in:", "", f"  docker login --username admin {self.address}", ""]
+        if not self.runs:
+            lines += ["It answers as soon as the house runs: moorage up", ""]
+        elif not self.answers:
+            lines += ["It does not answer yet: what moorage up has logged says why.", ""]
         return "\n".join(lines) + "\n"

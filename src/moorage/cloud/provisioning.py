@@ -14,6 +14,7 @@ from sqlalchemy import and_, bindparam, func, or_, select, update
 from moorage.db import Database, Statement, Tx, insert
 from moorage.db.cell import entry, host
 from moorage.db.tables import BIG, registry
+from moorage.errors import Unavailable
 from moorage.identity import users
 from moorage.identity.passwords import Passwords
 from moorage.oci.errors import NameInvalid
@@ -141,6 +142,19 @@ def check_name(name: str) -> None:
         raise NameInvalid(message, name=name[:80])
 
 
+def _any_port(_: int) -> bool:
+    return True
+
+
+def _next_port(after: int, is_free: Callable[[int], bool]) -> int:
+    for port in range(after + 1, 1 << 16):
+        if is_free(port):
+            return port
+    raise Unavailable(
+        f"no port from {after + 1} to 65535 is free for a further registry; give it a name: MOORAGE_DOMAIN"
+    )
+
+
 async def listed(cell: Database) -> list[Entry]:
     """List the registries of a cell in the order they came."""
     return [Entry(*row) for row in await cell.all(_ALL)]
@@ -155,11 +169,12 @@ async def place(
     zone: str = "",
     new_id: Callable[[], uuid.UUID] = uuid.uuid4,
     state: str = READY,
+    is_free: Callable[[int], bool] = _any_port,
 ) -> Entry:
     """Give a name its place in the directory, if it has none yet; only what is READY there serves anybody.
 
     With a *zone* (``region.domain``) every registry has a host name in it, and all share one port. Without one, the
-    first registry has the plane's own port and each further one the next.
+    first registry has the plane's own port and each further one the next that *is_free*; raises Unavailable if none is.
     """
     known = await cell.one(_FIND, name=name)
     if known is not None:
@@ -180,7 +195,7 @@ async def place(
             plan=plan.name,
             state=state,
             prefix=id_,
-            port=(last or first_port) + 1 if others and not zone else None,
+            port=_next_port(last or first_port, is_free) if others and not zone else None,
             parallel=plan.parallel,
             limit_bytes=plan.limit_bytes,
             first=int(not others),
@@ -308,6 +323,7 @@ async def create(
     *,
     first_port: int,
     zone: str = "",
+    is_free: Callable[[int], bool] = _any_port,
     ensure_rows: Callable[[Entry], Awaitable[str | None]],
 ) -> Provisioned:
     """Make a registry of this name, or raise NameInvalid, or NameTaken if there is one."""
@@ -315,5 +331,5 @@ async def create(
     if await cell.one(_FIND, name=name) is not None:
         message = f"there is a registry {name} already"
         raise NameTaken(message, name=name)
-    made = await place(cell, name, plan, first_port=first_port, zone=zone)
+    made = await place(cell, name, plan, first_port=first_port, zone=zone, is_free=is_free)
     return Provisioned(made, await ensure_rows(made))

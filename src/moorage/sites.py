@@ -1,0 +1,93 @@
+"""What each part answers on its sockets: the registry plane's, the console's and the operator's pages, put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.routing import Router
+
+from moorage import first_start
+from moorage.addresses import Addresses
+from moorage.api.forwarded import Family, Proxies
+from moorage.api.front import front, nothing_here
+from moorage.api.health import Health
+from moorage.api.http.limits import Limits
+from moorage.kinds import BadSetting
+from moorage.serving import Site, tls
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Mapping, Sequence
+
+    from starlette.types import ASGIApp
+
+    from moorage.parts import Parts
+    from moorage.planes import RegistryPlane
+    from moorage.settings import Settings
+    from moorage.web.console import Console
+
+    Sockets = Mapping[str, Sequence[socket.socket]]
+
+
+def registry(set_: Settings, parts: Parts, sockets: Sockets, plane: RegistryPlane) -> list[Site]:
+    """Give what the registry plane answers with; raises BadSetting."""
+    from moorage.api.plane import Plane  # noqa: PLC0415 - the console should not pay for it.
+
+    return [_site(set_, "registry", Plane(_pages(_health(set_, parts)), plane.find, plane.known), sockets)]
+
+
+async def console(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
+    """Give what the console's and the operator's ports answer with; raises BadSetting."""
+    from moorage.cloud import provisioning  # noqa: PLC0415 - the registry plane should not pay for it.
+    from moorage.web.console import Console  # noqa: PLC0415 - as above.
+
+    health = _health(set_, parts)
+    addresses = Addresses(set_.listening)
+    first = [addresses.of(one) for one in await provisioning.listed(parts.cell) if one.first]
+    address = first[0] if first else addresses.here
+    pages = _pages(health, Console(address, first_start.first_push(address)))
+    return [_site(set_, "console", pages, sockets), _site(set_, "ops", _pages(health), sockets)]
+
+
+def _site(set_: Settings, name: str, app: ASGIApp, sockets: Sockets) -> Site:
+    proxies = Proxies(set_.listening.trusted_proxies, Family(set_.listening.proxy_headers))
+    return Site(
+        name=name,
+        app=front(app, proxies),
+        sockets=sockets[name],
+        limits=_limits(set_),
+        # The operator's port is this machine's own, and is asked by probes that know no certificate.
+        tls=None if name == "ops" else _tls(set_),
+    )
+
+
+def _limits(set_: Settings) -> Limits:
+    asked = set_.requests
+    return Limits(
+        head_seconds=asked.header_seconds,
+        head_bytes=asked.header_bytes,
+        head_fields=asked.header_count,
+        idle_seconds=asked.keep_alive,
+        pace_seconds=asked.body_idle,
+    )
+
+
+def _tls(set_: Settings) -> ssl.SSLContext | None:
+    certificate, key = set_.listening.tls_cert, set_.listening.tls_key
+    if certificate is None or key is None:
+        return None
+    try:
+        return tls(certificate, key)
+    except OSError as error:
+        raise BadSetting(f"MOORAGE_TLS_CERT, MOORAGE_TLS_KEY: they cannot be used: {error}") from None
+
+
+def _pages(health: Health, *others: Console) -> ASGIApp:
+    routes = [*health.routes(), *(route for page in others for route in page.routes())]
+    return Router(routes, redirect_slashes=False, default=nothing_here)
+
+
+def _health(set_: Settings, parts: Parts) -> Health:
+    checks = {"database": parts.ask_database, "store": parts.ask_store}
+    return Health(checks, set_.requests.ready_seconds)
