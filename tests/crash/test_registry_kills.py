@@ -1,4 +1,4 @@
-"""Registry workers killed with SIGKILL under clients that push and pull (invariants 1, 2, 4 and 8)."""
+"""Registry workers killed with SIGKILL under clients that push, pull and delete (invariants 1, 2, 4 and 8)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 
 from moorage import parts
 from moorage.registry import collection
-from moorage.registry.recount import recount
 from tests.conformance.site import Site, digest_of
+from tests.crash.cells import is_clean, is_pulled
 from tests.servers.house import House, house
 from tests.servers.processes import until_gone
 from tests.worlds import ADMIN, PASSWORD, opened
@@ -49,28 +49,79 @@ def killable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield Place(up, where)
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of one layer, and the tag that it was pushed under."""
+
+    tag: str
+    layer: bytes
+
+
 @dataclass(slots=True)
 class Pusher:
-    """One client, which begins a push anew when a request of it fails, and counts how often that was."""
+    """One client, which begins anew when a request of it fails, and counts how often that was."""
 
     number: int
     base: str
-    pushed: dict[str, bytes] = field(default_factory=dict)
+    # Images that were answered for, by digest: there with their tag, there without it, deleted; and those whose deletion
+    # was begun and not answered, which may be there or not, but not half.
+    pushed: dict[str, Image] = field(default_factory=dict)
+    untagged: dict[str, Image] = field(default_factory=dict)
+    deleted: dict[str, Image] = field(default_factory=dict)
+    unsure: dict[str, Image] = field(default_factory=dict)
+    answered: int = 0
     failed: int = 0
 
     async def run(self, ended: asyncio.Event) -> None:
-        """Push and pull until told to stop."""
+        """Push, pull and delete until told to stop."""
         async with httpx.AsyncClient(base_url=self.base, auth=(ADMIN, PASSWORD), timeout=SECONDS) as client:
             site, turn = Site(client, f"library/app-{self.number}"), 0
             while not ended.is_set():
                 turn += 1
-                layer = f"{self.number} {turn} ".encode() * 20_000
                 try:
-                    digest = await site.push_image(f"v{turn}", layer)
-                    self.pushed[digest] = layer
-                    assert (await site.get(f"manifests/v{turn}")).status_code == 200
+                    await self._push(site, Image(f"v{turn}", f"{self.number} {turn} ".encode() * 20_000))
+                    if turn % 2:
+                        await self._delete(site, "tag" if turn % 4 == 1 else "manifest")
+                    await self._push_and_delete_blob(site, b"%d loose %d" % (self.number, turn))
                 except httpx.TransportError:
                     self.failed += 1
+
+    async def _push(self, site: Site, image: Image) -> None:
+        digest = await site.push_image(image.tag, image.layer)
+        self.pushed[digest] = image
+        self.answered += 1
+        assert (await site.get(f"manifests/{image.tag}")).status_code == 200
+
+    async def _delete(self, site: Site, what: str) -> None:
+        digest, image = next(iter(self.pushed.items()))
+        self.unsure[digest] = self.pushed.pop(digest)
+        reference = image.tag if what == "tag" else digest
+        assert (await site.ask("DELETE", f"manifests/{reference}")).status_code == 202
+        (self.untagged if what == "tag" else self.deleted)[digest] = self.unsure.pop(digest)
+        self.answered += 1
+
+    async def _push_and_delete_blob(self, site: Site, content: bytes) -> None:
+        digest = await site.push_blob(content)
+        assert (await site.ask("DELETE", f"blobs/{digest}")).status_code == 202
+        assert (await site.get(f"blobs/{digest}")).status_code == 404
+        self.answered += 1
+
+    async def is_all_there(self, site: Site) -> None:
+        """Pull what was pushed, byte for byte, and nothing of what was deleted."""
+        for digest, image in (self.pushed | self.untagged).items():
+            await is_pulled(site, digest, image.layer)
+        for image in self.pushed.values():
+            await is_pulled(site, image.tag, image.layer)
+        for image in self.untagged.values():
+            assert (await site.get(f"manifests/{image.tag}")).status_code == 404
+        for digest, image in self.unsure.items():
+            if (await site.get(f"manifests/{digest}")).status_code == 200:
+                await is_pulled(site, digest, image.layer)
+            else:
+                self.deleted[digest] = image
+        for digest, image in self.deleted.items():
+            for gone in (f"manifests/{digest}", f"manifests/{image.tag}", f"blobs/{digest_of(image.layer)}"):
+                assert (await site.get(gone)).status_code == 404
 
 
 async def _kill_one(up: House, turn: int) -> None:
@@ -89,9 +140,9 @@ async def test_workers_killed_under_load_lose_nothing_and_fail_one_request_of_a_
     pushers = [Pusher(number, killable.up.registry) for number in range(CLIENTS)]
     running = [asyncio.create_task(pusher.run(ended)) for pusher in pushers]
     for turn in range(KILLS):
-        before = sum(len(pusher.pushed) for pusher in pushers)
+        before = sum(pusher.answered for pusher in pushers)
         async with asyncio.timeout(SECONDS):
-            while sum(len(pusher.pushed) for pusher in pushers) < before + CLIENTS:
+            while sum(pusher.answered for pusher in pushers) < before + 2 * CLIENTS:
                 # One that ended did so by an answer it should not have had: say which.
                 for task in running:
                     if task.done():
@@ -106,12 +157,11 @@ async def test_workers_killed_under_load_lose_nothing_and_fail_one_request_of_a_
         base_url=killable.up.registry, auth=(ADMIN, PASSWORD), timeout=SECONDS
     ) as client:
         for pusher in pushers:
-            site = Site(client, f"library/app-{pusher.number}")
-            for digest, layer in pusher.pushed.items():
-                assert digest_of((await site.get(f"manifests/{digest}")).content) == digest
-                assert (await site.get(f"blobs/{digest_of(layer)}")).content == layer
+            await pusher.is_all_there(Site(client, f"library/app-{pusher.number}"))
+    assert all(pusher.pushed or pusher.untagged for pusher in pushers)
+    assert any(pusher.deleted for pusher in pushers)
     killable.up.stop()
-    await _is_counted_right(killable)
+    await _is_clean(killable)
 
 
 async def test_an_upload_goes_on_after_a_kill_between_and_within_its_chunks(killable: Place):
@@ -131,7 +181,7 @@ async def test_an_upload_goes_on_after_a_kill_between_and_within_its_chunks(kill
         assert (went_on.status_code, finished.status_code) == (202, 201)
         assert (await site.get(f"blobs/{digest_of(whole)}")).content == whole
     up.stop()
-    await _is_counted_right(killable)
+    await _is_clean(killable)
 
 
 async def test_uploads_cancelled_while_workers_are_killed_leave_nothing(killable: Place):
@@ -150,7 +200,7 @@ async def test_uploads_cancelled_while_workers_are_killed_leave_nothing(killable
                 assert (await client.delete(location)).status_code in {204, 404}
     up.stop()
 
-    await _is_counted_right(killable)
+    await _is_clean(killable)
     async with opened(killable.place) as world:
         registry = await world.registry(
             next(entry for entry in world.plane.directory.all() if entry.name == "first")
@@ -202,8 +252,8 @@ async def _gone_on(
             return answer, at
 
 
-async def _is_counted_right(killable: Place) -> None:
-    """Count everything anew, without the house."""
+async def _is_clean(killable: Place) -> None:
+    """Count everything anew and read every byte again, without the house."""
     async with opened(killable.place) as world:
         first = next(entry for entry in world.plane.directory.all() if entry.name == "first")
-        assert await recount((await world.registry(first)).db) == []
+        await is_clean(await world.registry(first))
