@@ -117,6 +117,35 @@ async def test_many_who_ask_the_same_at_once_cost_one_check(passwords: Passwords
     assert hasher.checks == 1
 
 
+async def test_five_hundred_who_know_the_password_are_all_let_in_at_once(
+    passwords: Passwords, hasher: Counting
+) -> None:
+    """A build farm behind one address, at a process that has just begun."""
+    hashed = await passwords.hash("right")
+
+    asked = (passwords.verify("right", hashed, address="1.2.3.4") for _ in range(500))
+
+    assert all(await asyncio.gather(*asked))
+    assert hasher.checks == 1
+
+
+async def test_a_flood_of_one_wrong_password_is_refused_all_the_same(
+    passwords: Passwords, pauses: Pauses
+) -> None:
+    hashed = await passwords.hash("right")
+    for guess in range(3):
+        await passwords.verify(f"free {guess}", hashed, address="6.6.6.6")
+    pauses.open.clear()
+    flood = [asyncio.create_task(passwords.verify("wrong", hashed, address="6.6.6.6")) for _ in range(500)]
+
+    await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+    pauses.open.set()
+    answers = await asyncio.gather(*flood, return_exceptions=True)
+
+    assert True not in answers
+    assert sum(isinstance(one, TooManyRequests) for one in answers) >= 500 - 2 * 16
+
+
 async def test_whoever_fails_waits_longer_each_time_up_to_a_limit(
     passwords: Passwords, pauses: Pauses
 ) -> None:

@@ -94,6 +94,9 @@ class Passwords:
             password, kept = "", self._nobody
         fact = self._fact(kept, password)
         right = self._facts.get(fact)
+        if right is None and (asked := self._asked.get(fact)) is not None:
+            # Who asks what is just being found out costs nothing, and takes no place.
+            right = await asyncio.shield(asked)
         if right and hashed:
             return True
         lane = lane_of(address, name)
