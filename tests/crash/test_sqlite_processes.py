@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, func, select
 
-from moorage.db import Statement, Tx, Vanished, files, insert, writer
+from moorage.db import Statement, Tx, Vanished, files, insert, patience, writer
 from moorage.db import tables as t
 from moorage.db.sqlite import SqliteDatabase
 from moorage.errors import Unavailable
@@ -161,7 +161,7 @@ async def test_every_write_waits_for_the_lock(db: SqliteDatabase) -> None:
 async def test_a_change_that_cannot_begin_is_given_up_and_never_happens(
     db: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 0.1)
+    monkeypatch.setattr(patience, "STILL", 0.1)
     with lock_held(db.path), pytest.raises(Unavailable) as told:
         await db.change(saying("late"))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from moorage.db.errors import Failed, Vanished
+from moorage.db.patience import Line
 from moorage.db.pool import LOST, translated
 from moorage.db.statements import POSTGRES, POSTGRES_BOUND, REGISTRY, Statement
 from moorage.errors import Unavailable
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from moorage.db.pool import Connection, Pool
 
 GROUP = 32
-PATIENCE = 5.0
 CHANNEL = "moorage_access"
 
 _SPACE = 0x4D6F6F72 << 32
@@ -126,13 +127,17 @@ def counted(status: str) -> int:
 class Change:
     """A function that waits for its turn, and what became of it."""
 
-    __slots__ = ("_context", "_timer", "_work", "error", "future", "stamped", "touched", "value")
+    __slots__ = (
+        "_begun", "_context", "_line", "_timer", "_work", "error", "future", "stamped", "touched", "value",
+    )  # fmt: skip
 
-    def __init__(self, work: Callable[[PostgresTx], Awaitable[Any]], *, stamped: bool) -> None:
+    def __init__(self, work: Callable[[PostgresTx], Awaitable[Any]], line: Line, *, stamped: bool) -> None:
         loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = loop.create_future()
         self._context = contextvars.copy_context()
-        self._timer = loop.call_later(PATIENCE, self._give_up)
+        self._line = line
+        self._begun = time.monotonic()
+        self._timer = loop.call_later(line.left(self._begun), self._give_up)
         self._work = work
         self.stamped = stamped
         self.touched = False
@@ -170,7 +175,11 @@ class Change:
             self.future.set_exception(error)
 
     def _give_up(self) -> None:
-        self.settle(Unavailable("too many changes wait for this registry", retry_after=2))
+        left = self._line.left(self._begun)
+        if left > 0:
+            self._timer = self.future.get_loop().call_later(left, self._give_up)
+        else:
+            self.settle(Unavailable("too many changes wait for this registry", retry_after=2))
 
 
 async def _drive(work: Callable[[PostgresTx], Awaitable[Any]], tx: PostgresTx) -> Any:
@@ -190,12 +199,13 @@ class Turns:
         self._waiting: deque[Change] = deque()
         self._task: asyncio.Task[None] | None = None
         self._last = 0
+        self._line = Line()
         settings = "" if pool.address.prepared else _SETTINGS
         self._begin = _BEGIN.format(settings=settings, key=_SPACE + (registry or 0))
 
     async def change(self, work: Callable[[PostgresTx], Awaitable[Any]], *, stamped: bool = True) -> Any:
         """Run *work* in a turn, and wait until it is durable."""
-        change = Change(work, stamped=stamped and self._registry is not None)
+        change = Change(work, self._line, stamped=stamped and self._registry is not None)
         self._waiting.append(change)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
@@ -213,6 +223,7 @@ class Turns:
                 try:
                     async with self._pool.connection() as connection:
                         await self._serve(connection, group)
+                    self._line.move()
                 except BaseException as error:
                     for change in group or self._take():
                         change.settle(_unwritten(error))

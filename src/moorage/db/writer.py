@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from moorage.db import files
 from moorage.db.errors import Failed, Vanished
+from moorage.db.patience import Line
 from moorage.db.statements import REGISTRY, SQLITE, SQLITE_BOUND, Statement
 from moorage.errors import StorageFull, Unavailable
 
@@ -24,8 +25,6 @@ GROUP = 32
 """How many waiting changes share a commit."""
 IDLE = 60.0
 """Seconds after which an idle writer lets go of its thread and its connection."""
-PATIENCE = 5.0
-"""Seconds a change waits for its turn to begin, before its caller is told to come back."""
 WAL_LIMIT = 16 << 20
 WAL_BUSY_MS = 100
 WAL_PAUSE = 1.0
@@ -126,14 +125,18 @@ class SqliteTx:
 class Change:
     """A function that waits for its turn, and what became of it."""
 
-    __slots__ = ("_claim", "_context", "_future", "_loop", "_timer", "_work", "error", "stamped", "value")
+    __slots__ = (
+        "_begun", "_claim", "_context", "_future", "_line", "_loop", "_timer", "_work", "error", "stamped", "value",
+    )  # fmt: skip
 
-    def __init__(self, work: Callable[[SqliteTx], Awaitable[Any]], *, stamped: bool) -> None:
+    def __init__(self, work: Callable[[SqliteTx], Awaitable[Any]], line: Line, *, stamped: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[Any] = self._loop.create_future()
         self._context = contextvars.copy_context()
         self._claim = threading.Lock()
-        self._timer = self._loop.call_later(PATIENCE, self._give_up)
+        self._line = line
+        self._begun = time.monotonic()
+        self._timer = self._loop.call_later(line.left(self._begun), self._give_up)
         self._work = work
         self.stamped = stamped
         self.value: Any = None
@@ -178,7 +181,10 @@ class Change:
             self._future.set_exception(error)
 
     def _give_up(self) -> None:
-        if self.claim():
+        left = self._line.left(self._begun)
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._give_up)
+        elif self.claim():
             self._settle(None, Unavailable("too many changes wait for this registry", retry_after=2))
 
 
@@ -207,10 +213,11 @@ class Writer:
         self._closed = False
         self._checkpoint_after = 0.0
         self._last = 0
+        self._line = Line()
 
     async def change(self, work: Callable[[SqliteTx], Awaitable[Any]], *, stamped: bool = True) -> Any:
         """Run *work* in the writer's thread, and wait until it is durable."""
-        change = Change(work, stamped=stamped and self._registry is not None)
+        change = Change(work, self._line, stamped=stamped and self._registry is not None)
         with self._wake:
             if self._closed:
                 raise Unavailable("the registry is being closed", retry_after=1)
@@ -264,6 +271,7 @@ class Writer:
                 group = self._take()
                 connection = connection or files.connect(self._path, reads=False)
                 self._commit(connection, group)
+                self._line.move()
                 for change in group:
                     change.deliver()
                 self._bound_wal(connection)
