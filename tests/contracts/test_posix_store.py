@@ -114,6 +114,23 @@ async def test_a_full_disk_keeps_what_was_counted_and_says_so(tmp_path: Path) ->
     assert await store.size(key) == hasher.count == 2 * MIB
 
 
+class ShortDisk(Disk):
+    """A disk that takes a part of what it is given, as one that is nearly full or interrupted does."""
+
+    def write(self, descriptor: int, piece: memoryview) -> int:
+        return super().write(descriptor, piece[: max(1, len(piece) // 3)])
+
+
+async def test_what_the_disk_takes_in_parts_is_whole(tmp_path: Path) -> None:
+    store, key, hasher = opened(tmp_path, ShortDisk()), new_key(), Hasher()
+    content = os.urandom(3 * MIB + 1)
+
+    await store.write(key, 0, BytesSource(content), hasher, limit=PLENTY)
+
+    assert await store.commit([key], key) == hasher.count == len(content)
+    assert b"".join([piece async for piece in store.read(key, 0, PLENTY)]) == content
+
+
 async def test_a_push_goes_on_when_there_is_room_again(tmp_path: Path) -> None:
     store, key, hasher = opened(tmp_path, Disk()), new_key(), Hasher()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
