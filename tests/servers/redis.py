@@ -64,7 +64,7 @@ def running_redis() -> Iterator[RedisServer]:
     """Run a server until the block ends."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
-        pytest.fail("redis-server, which Debian's package of that name has, is missing")
+        pytest.skip("Debian's package redis-server is missing: .ci/run installs it")
     folder = Path(tempfile.mkdtemp(prefix="moorage-redis-"))
     server = RedisServer(program, folder)
     try:
