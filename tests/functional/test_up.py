@@ -135,6 +135,17 @@ async def test_a_domain_that_is_set_later_gives_the_first_registry_a_name_that_t
             assert f"docker push {found[1]}/library/alpine" in page.text
 
 
+def test_a_machine_answers_to_the_names_that_it_was_given(tmp_path: Path):
+    with house(tmp_path / "data", NAMES="registry.example.com, box.lan:5000") as running:
+        asked = {
+            host: httpx.get(f"{running.registry}/v2/", headers={"Host": host}).status_code
+            for host in ("registry.example.com", "BOX.lan:5000", "localhost", "evil.example")
+        }
+
+    assert asked == {"registry.example.com": 401, "BOX.lan:5000": 401, "localhost": 401, "evil.example": 421}
+    assert "docker push registry.example.com/library/alpine" in running.greeting
+
+
 def test_a_second_start_makes_nothing_and_tells_no_password(tmp_path: Path):
     with house(tmp_path / "data"):
         pass
