@@ -207,6 +207,18 @@ class Moorage:
 
         return _run(main())
 
+    def create_application(self, name: str) -> int:
+        """Make an application that may make every call of the API."""
+        from moorage import ordering
+
+        set_, _ = _within()
+
+        async def main() -> None:
+            async with _opened(set_, platform=True) as parts:
+                say(await ordering.create_application(set_, parts, name))
+
+        return _run(main())
+
     def list_registries(self) -> int:
         """List the registries."""
         set_, _ = _within()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moorage.addresses import Addresses
-from moorage.cloud import accounts, catalogue, provisioning, registries
+from moorage.cloud import accounts, applications, catalogue, provisioning, registries
 from moorage.cloud.desk import Desk
+from moorage.cloud.events import Origin
 from moorage.cloud.reconciling import Reconciler, Site
 from moorage.identity.passwords import Passwords
 
@@ -69,3 +70,17 @@ async def first_account(set_: Settings, parts: Parts, first: Entry) -> None:
     )
     for found in await provisioning.listed(parts.cell):
         await registries.note_address(parts.platform, found.uuid, home.address(found))
+
+
+async def create_application(set_: Settings, parts: Parts, name: str) -> str:
+    """Make an application for every call of the first account, and write what a program signs with."""
+    made = await parts.platform.change(
+        lambda tx: applications.create(tx, parts.master, name=name, origin=Origin("operator"))
+    )
+    return (
+        f"Endpoint            {Addresses(set_.listening).console}/1.0\n"
+        f"Cloud project       {made.cloud_project}\n"
+        f"Application key     {made.key}\n"
+        f"Application secret  {made.secret}\n"
+        f"Consumer key        {made.consumer_key}\n"
+    )

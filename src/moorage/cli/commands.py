@@ -70,6 +70,10 @@ class Server(Protocol):
         """Copy everything while it runs."""
         ...
 
+    def create_application(self, name: str) -> int:
+        """Make an application that may make every call of the API."""
+        ...
+
     def list_registries(self) -> int:
         """List the registries."""
         ...
@@ -109,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
     _add_running(commands)
     _add_keeping(commands)
     _add_registries(commands)
+    _add_applications(commands)
     _add_asking(commands)
     return whole
 
@@ -227,6 +232,23 @@ def _add_registries(commands: Commands) -> None:
         "",
         lambda server, _: server.list_registries(),
     )
+
+
+def _add_applications(commands: Commands) -> None:
+    application = commands.add_parser(
+        "application",
+        help="let a program call the provider's API",
+        description="Let a program call the provider's API.",
+    )
+    verbs = application.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    create = _command(
+        verbs,
+        "create",
+        "make an application key, for every call of the first account",
+        "Its secret and its consumer key are printed once: whoever has them orders and deletes registries.",
+        lambda server, given: server.create_application(given.name),
+    )
+    create.add_argument("name", metavar="NAME", help="what it is for")
 
 
 def _add_asking(commands: Commands) -> None:

@@ -40,6 +40,7 @@ class Greeting:
                 f"             {KEEP}",
                 "",
             ]
+        lines += ["A key for the provider's API:", "", "  moorage application create NAME", ""]
         lines += ["Your first push:", "", *(f"  {step}" for step in self.steps), ""]
         return "\n".join(lines) + "\n"
 

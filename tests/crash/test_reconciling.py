@@ -1,0 +1,183 @@
+"""Workers that are killed at each step of making, resizing and deleting a registry: it goes on, and nothing is done twice.
+
+Run as a program this file is a worker that is killed at one step: before it, or once it is done and nothing else is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import bindparam, func, select
+
+from moorage import parts, settings, working
+from moorage.cloud.events import SYSTEM
+from moorage.cloud.reconciling import Reconciler
+from moorage.cloud.registries import Registry
+from moorage.db import Statement
+from moorage.db.cell import entry
+from moorage.db.platform import cloud_event, cloud_outbox
+from moorage.db.tables import project, user
+from moorage.serving import on_signal
+from tests.crash.test_worker import Work, cell, stop, until
+from tests.functional.ordering_world import Orders, opened
+from tests.servers.postgres import PostgresServer
+
+STEPS = ("place", "fill", "limit", "open", "settle_open")
+CLOSING = ("close", "settle_closed")
+KIND = Statement(
+    select(cloud_event.c.kind, func.count().label("count"))
+    .where(cloud_event.c.target == bindparam("target"))
+    .group_by(cloud_event.c.kind)
+)
+WAITING = Statement(select(cloud_outbox.c.id).limit(1))
+PLACES = Statement(select(func.count().label("count")).where(entry.c.name == bindparam("name")))
+PROJECTS = Statement(select(func.count().label("count")).select_from(project))
+USERS = Statement(select(func.count().label("count")).select_from(user))
+
+
+@dataclasses.dataclass(slots=True)
+class Fleet:
+    """A cell with a desk, on one engine, and its workers."""
+
+    work: Work
+    orders: Orders
+
+    async def killed_at(self, step: str, moment: str) -> None:
+        """Let a worker loose that is killed at a step, and wait until it is."""
+        worker = await self.work.worker(__file__, step, moment, name="one")
+        status = await asyncio.wait_for(worker.wait(), 120)
+        assert status == -signal.SIGKILL
+
+    async def ended(self, found: Registry, status: str) -> Registry:
+        """Let a whole worker end what was begun, until the row has a status and the record all of it."""
+        worker = await self.work.worker(name="one")
+        await until(lambda: self._is(found, status))
+        assert await stop(worker) == 0
+        return await self.orders.again(found)
+
+    async def _is(self, found: Registry, status: str) -> bool:
+        now = await self.orders.again(found)
+        return now.status == status and await self.orders.platform.one(WAITING) is None
+
+    async def kinds(self, found: Registry) -> dict[str, int]:
+        """Count what the record says of a registry."""
+        rows = await self.orders.platform.all(KIND, target=found.id)
+        return {row.kind: row.count for row in rows}
+
+    async def places(self, found: Registry) -> int:
+        """Count its places in the directory."""
+        row = await self.orders.world.parts.cell.one(PLACES, name=found.id)
+        return int(row.count)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """Make a cell with its first account."""
+    given = {}
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        given["DATABASE_URL"] = await asyncio.to_thread(server.cell)
+    async with cell(tmp_path, **given) as work:
+        orders = await opened(work.world)
+        yield Fleet(work, orders)
+        orders.reconciler.passwords.close()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_an_order_is_made_once_wherever_its_worker_is_killed(fleet: Fleet, moment: str):
+    ordered = [await fleet.orders.ordered(f"at {step}") for step in ("one", "two")]
+    for step in STEPS:
+        await fleet.killed_at(step, moment)
+
+    made = [await fleet.ended(one, "READY") for one in ordered]
+
+    assert len({one.url for one in made}) == 2
+    for one in made:
+        assert await fleet.places(one) == 1
+        assert await fleet.kinds(one) == {"registry.ordered": 1, "registry.delivered": 1}
+        assert (await fleet.orders.limits(one))[2] == 15
+        db = await fleet.work.world.parts.open_database(await fleet.orders.entry(one))
+        assert [(await db.one(asked)).count for asked in (PROJECTS, USERS)] == [1, 1]
+        await db.close()
+        assert await fleet.orders.status(one) == 401
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_plan_is_changed_once_wherever_its_worker_is_killed(fleet: Fleet, moment: str):
+    made = await fleet.orders.made()
+    large = fleet.orders.desk.catalogue.plans[2]
+    await fleet.orders.desk.change_plan(fleet.orders.project, made.id, large.id, SYSTEM)
+    for step in ("limit", "open", "settle_open"):
+        await fleet.killed_at(step, moment)
+
+    now = await fleet.ended(made, "READY")
+
+    assert now.plan == large.id
+    assert await fleet.orders.limits(now) == (large.grants.limit_bytes, large.grants.limit_bytes, 90)
+    assert (await fleet.kinds(now))["registry.plan-changed"] == 1
+    assert await fleet.places(now) == 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_registry_is_deleted_once_and_taken_back_once_wherever_a_worker_is_killed(
+    fleet: Fleet, moment: str
+):
+    made = await fleet.orders.made()
+    await fleet.orders.desk.delete(fleet.orders.project, made.id, SYSTEM)
+    for step in CLOSING:
+        await fleet.killed_at(step, moment)
+    gone = await fleet.ended(made, "DELETED")
+    refused = await fleet.orders.status(gone)
+    await fleet.orders.desk.undelete(fleet.orders.project, made.id, SYSTEM)
+    await fleet.killed_at("open", moment)
+
+    back = await fleet.ended(made, "READY")
+
+    assert refused == 403
+    assert await fleet.orders.status(back) == 401
+    assert back.url == made.url
+    kinds = await fleet.kinds(back)
+    assert {kinds[kind] for kind in ("registry.deleted", "registry.restored", "registry.delete-asked")} == {1}
+
+
+def main() -> None:
+    """Work as Moorage does, and be killed at a step."""
+    wanted, moment = sys.argv[1:]
+    set_ = settings.read(os.environ)
+    place = parts.Place(
+        set_.keeping.data, set_.keeping.database_url, set_.keeping.blobs, set_.keeping.master_key
+    )
+
+    class Killed(Reconciler):
+        """Is killed."""
+
+        async def run(self, step: Callable[[Registry], Awaitable[bool]], found: Registry) -> bool:
+            at = step.__name__ == wanted
+            if at and moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            done = await step(found)
+            if at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
+
+    async def run() -> None:
+        asked = asyncio.Event()
+        on_signal(asked.set)
+        async with parts.opened(place) as made:
+            worker = working.Worker.of(set_, made)
+            whole = worker.reconciler
+            worker.reconciler = Killed(whole.platform, whole.catalogue, whole.site, whole.passwords)
+            await working.work(worker, asked, set_.upkeep.worker_name)
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()
