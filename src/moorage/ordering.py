@@ -10,13 +10,27 @@ from moorage.cloud.desk import Desk
 from moorage.cloud.events import Origin
 from moorage.cloud.reconciling import Reconciler, Site
 from moorage.identity.passwords import Passwords
+from moorage.supervisor import CannotListen, Listener
 
 if TYPE_CHECKING:
     from moorage.parts import Parts
     from moorage.registry.directory import Entry
-    from moorage.settings import Settings
+    from moorage.settings import Listening, Settings
 
 SECOND = 1_000_000
+
+
+def is_free(place: Listening, port: int) -> bool:
+    """Say whether a registry could listen on a port of this machine."""
+    if port in {place.console_port, place.ops_port}:
+        return False
+    try:
+        opened = Listener("registry", place.host, port, "MOORAGE_HOST", "MOORAGE_REGISTRY_PORT").open()
+    except CannotListen:
+        return False
+    for one in opened:
+        one.close()
+    return True
 
 
 def site(set_: Settings, parts: Parts) -> Site:
@@ -26,7 +40,15 @@ def site(set_: Settings, parts: Parts) -> Site:
     def url(found: Entry) -> str:
         return f"{addresses.scheme}://{addresses.of(found)}"
 
-    return Site(parts.cell, parts.open_database, url, set_.listening.registry_port, set_.listening.zone)
+    place = set_.listening
+    return Site(
+        parts.cell,
+        parts.open_database,
+        url,
+        place.registry_port,
+        place.zone,
+        lambda port: is_free(place, port),
+    )
 
 
 def desk(set_: Settings, parts: Parts) -> Desk:

@@ -19,6 +19,7 @@ from moorage.db.sqlite import SqliteDatabase
 from moorage.errors import Unavailable
 from moorage.identity.access import Access
 from moorage.identity.passwords import Passwords
+from moorage.ordering import is_free
 from moorage.parts import CELL_FILE, registry_file
 from moorage.registry import copying
 from moorage.registry import fsck as checks
@@ -31,7 +32,6 @@ from moorage.registry.slot_locks import OnThisMachine
 from moorage.registry.slots import Leases, Share, Slots
 from moorage.registry.uploads import Uploads
 from moorage.storage import open_store
-from moorage.supervisor import CannotListen, Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from moorage.parts import Parts
     from moorage.registry.leases import Counter
-    from moorage.settings import Listening, Settings
+    from moorage.settings import Settings
     from moorage.supervisor import Leash
 
 SECOND = 1_000_000
@@ -241,22 +241,9 @@ async def create_registry(set_: Settings, parts: Parts, name: str, plan: str) ->
         provisioning.PLANS[plan],
         first_port=set_.listening.registry_port,
         zone=set_.listening.zone,
-        is_free=lambda port: _is_free(set_.listening, port),
+        is_free=lambda port: is_free(set_.listening, port),
         ensure_rows=rows,
     )
-
-
-def _is_free(place: Listening, port: int) -> bool:
-    """Say whether a registry could listen on a port of this machine."""
-    if port in {place.console_port, place.ops_port}:
-        return False
-    try:
-        opened = Listener("registry", place.host, port, "MOORAGE_HOST", "MOORAGE_REGISTRY_PORT").open()
-    except CannotListen:
-        return False
-    for one in opened:
-        one.close()
-    return True
 
 
 async def answers(set_: Settings, entry: Entry) -> bool:

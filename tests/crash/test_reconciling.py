@@ -25,7 +25,7 @@ from moorage.db.cell import entry
 from moorage.db.platform import cloud_event, cloud_outbox
 from moorage.db.tables import project, user
 from moorage.serving import on_signal
-from tests.crash.test_worker import Work, cell, stop, until
+from tests.crash.test_worker import Work, cell, fleet_jobs, jobs_if_any, kill, until
 from tests.functional.ordering_world import Orders, opened
 from tests.servers.postgres import PostgresServer
 
@@ -59,12 +59,20 @@ class Fleet:
         """Let a whole worker end what was begun, until the row has a status and the record all of it."""
         worker = await self.work.worker(name="one")
         await until(lambda: self._is(found, status))
-        assert await stop(worker) == 0
+        await kill(worker)
         return await self.orders.again(found)
 
     async def _is(self, found: Registry, status: str) -> bool:
-        now = await self.orders.again(found)
-        return now.status == status and await self.orders.platform.one(WAITING) is None
+        if await self.orders.platform.one(WAITING) is not None or not await self._is_idle():
+            return False
+        return (await self.orders.again(found)).status == status
+
+    async def _is_idle(self) -> bool:
+        """Tell whether every reconciling has ended, those too that were begun for what others had made meanwhile."""
+        fleet = self.orders.world.parts.postgres is not None
+        found = await fleet_jobs(self.work) if fleet else jobs_if_any(self.work)
+        states = [state for id_, state, _ in found if ":" not in id_]
+        return bool(states) and set(states) == {"SUCCESS"}
 
     async def kinds(self, found: Registry) -> dict[str, int]:
         """Count what the record says of a registry."""

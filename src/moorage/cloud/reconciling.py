@@ -101,6 +101,8 @@ class Site:
     address: Callable[[Entry], str]
     first_port: int
     zone: str
+    is_free: Callable[[int], bool] = lambda _: True
+    """Whether a registry could listen on a port of this machine."""
 
 
 @dataclass(slots=True)
@@ -144,6 +146,7 @@ class Reconciler:
             first_port=site.first_port,
             zone=site.zone,
             state=provisioning.INSTALLING,
+            is_free=site.is_free,
         )
         await self.platform.write(_PLACED, which=found.id, entry=made.uuid, url=site.address(made))
         return True
