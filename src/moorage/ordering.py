@@ -10,6 +10,7 @@ from moorage.cloud.desk import Desk
 from moorage.cloud.events import Origin
 from moorage.cloud.reconciling import Reconciler, Site
 from moorage.identity.passwords import Passwords
+from moorage.registry import slot_locks
 from moorage.supervisor import CannotListen, Listener
 
 if TYPE_CHECKING:
@@ -40,14 +41,24 @@ def site(set_: Settings, parts: Parts) -> Site:
     def url(found: Entry) -> str:
         return f"{addresses.scheme}://{addresses.of(found)}"
 
+    def parallel(found: Entry) -> int | None:
+        # Elsewhere than on one machine with files, processes count where this one does not look.
+        if parts.postgres is not None or set_.keeping.redis_url:
+            return None
+        try:
+            return slot_locks.in_use(parts.place.slots / found.uuid)
+        except OSError:
+            return None
+
     place = set_.listening
     return Site(
-        parts.cell,
-        parts.open_database,
-        url,
-        place.registry_port,
-        place.zone,
-        lambda port: is_free(place, port),
+        cell=parts.cell,
+        open_database=parts.open_database,
+        address=url,
+        first_port=place.registry_port,
+        zone=place.zone,
+        is_free=lambda port: is_free(place, port),
+        parallel=parallel,
     )
 
 

@@ -66,6 +66,11 @@ class Place:
         return self.data / JOBS_FILE
 
     @property
+    def slots(self) -> Path:
+        """Give the folder of the files in which this machine's processes count requests at once."""
+        return self.data / "slots"
+
+    @property
     def key_file(self) -> Path:
         """Give the file of the master key, when the environment has none."""
         return self.data / KEY_FILE

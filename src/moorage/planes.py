@@ -180,7 +180,7 @@ def opener(
             return counter.of(entry.uuid)
         if parts.postgres is None:
             # Files mean one machine, so its kernel sees every process.
-            return OnThisMachine(parts.place.data / "slots" / entry.uuid, workers)
+            return OnThisMachine(parts.place.slots / entry.uuid, workers)
         return Share(workers)
 
     async def open_(entry: Entry) -> Registry:

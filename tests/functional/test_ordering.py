@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import hashlib
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -21,9 +24,11 @@ from moorage.cloud.events import SYSTEM
 from moorage.cloud.reconciling import Reconcile
 from moorage.cloud.registries import Use
 from moorage.errors import Problem
+from moorage.identity import users
 from tests.functional.ordering_world import OVER, Orders
+from tests.worlds import PASSWORD
 
-pytestmark = pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"], indirect=True)
+BOTH = pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"], indirect=True)
 
 GIB = 1 << 30
 S, M, L = 200 * GIB, 600 * GIB, 5 * 1024 * GIB
@@ -35,6 +40,7 @@ def plan(orders: Orders, name: str) -> str:
     return next(one.id for one in orders.desk.catalogue.plans if one.name == name)
 
 
+@BOTH
 async def test_an_order_is_taken_at_once_and_made_after(orders: Orders):
     ordered = await orders.ordered("team")
 
@@ -50,6 +56,7 @@ async def test_an_order_is_taken_at_once_and_made_after(orders: Orders):
     assert await orders.status(made) == 401
 
 
+@BOTH
 async def test_two_registries_may_have_one_name_and_share_nothing(orders: Orders):
     one, other = await orders.made("team"), await orders.made("team")
 
@@ -60,6 +67,7 @@ async def test_two_registries_may_have_one_name_and_share_nothing(orders: Orders
     ]
 
 
+@BOTH
 async def test_reconciling_again_changes_nothing(orders: Orders):
     made = await orders.made(plan=plan(orders, "MEDIUM"))
     before = await orders.entry(made)
@@ -72,6 +80,7 @@ async def test_reconciling_again_changes_nothing(orders: Orders):
     assert await orders.told(made.id) == [("registry.ordered", "success"), ("registry.delivered", "success")]
 
 
+@BOTH
 @pytest.mark.parametrize("name", ["", " team", "team-", "a/b", "a\nb", "x" * 65, "te\0am", "-"])
 async def test_a_name_that_no_registry_may_have_is_refused_with_field_and_rule(orders: Orders, name: str):
     made = await orders.made()
@@ -85,6 +94,7 @@ async def test_a_name_that_no_registry_may_have_is_refused_with_field_and_rule(o
     assert len(await registries.listed(orders.platform, orders.project)) == 1
 
 
+@BOTH
 async def test_an_unknown_plan_or_region_is_refused_with_those_there_are(orders: Orders):
     local = plan(orders, "LOCAL")
     for given in ("", "S", local, "\0"):
@@ -96,6 +106,7 @@ async def test_an_unknown_plan_or_region_is_refused_with_those_there_are(orders:
     assert await registries.listed(orders.platform, orders.project) == []
 
 
+@BOTH
 async def test_an_account_has_no_more_registries_than_it_may(orders: Orders):
     there = len(await registries.listed(orders.platform, (await first(orders)).cloud_project_id))
     desk = dataclasses.replace(orders.desk, most=await _count(orders) + 1)
@@ -124,6 +135,7 @@ async def _count(orders: Orders) -> int:
     raise AssertionError
 
 
+@BOTH
 async def test_renaming_keeps_the_address(orders: Orders):
     made = await orders.made()
 
@@ -134,6 +146,7 @@ async def test_renaming_keeps_the_address(orders: Orders):
     assert (await orders.told(made.id)).count(("registry.renamed", "success")) == 1
 
 
+@BOTH
 async def test_a_larger_plan_is_in_force_without_an_interruption(orders: Orders):
     made = await orders.made()
     await orders.store(made, S)
@@ -147,6 +160,7 @@ async def test_a_larger_plan_is_in_force_without_an_interruption(orders: Orders)
     assert await orders.limits(made) == (L, L, 90)
 
 
+@BOTH
 async def test_a_plan_is_changed_one_at_a_time(orders: Orders):
     made = await orders.made()
     asked = await orders.desk.change_plan(orders.project, made.id, plan(orders, "MEDIUM"), SYSTEM)
@@ -158,6 +172,7 @@ async def test_a_plan_is_changed_one_at_a_time(orders: Orders):
     assert again == asked
 
 
+@BOTH
 async def test_a_smaller_plan_is_granted_when_what_is_held_fits(orders: Orders):
     made = await orders.made(plan=plan(orders, "LARGE"))
     await orders.store(made, S)
@@ -169,6 +184,7 @@ async def test_a_smaller_plan_is_granted_when_what_is_held_fits(orders: Orders):
     assert await orders.limits(made) == (S, S, 15)
 
 
+@BOTH
 async def test_a_smaller_plan_is_refused_with_the_list_of_what_does_not_fit(orders: Orders):
     made = await orders.made(plan=plan(orders, "LARGE"))
     await orders.store(made, S + 5)
@@ -191,6 +207,7 @@ async def test_a_smaller_plan_is_refused_with_the_list_of_what_does_not_fit(orde
     assert [one.name for one in reachable] == ["MEDIUM"]
 
 
+@BOTH
 async def test_parallel_requests_in_use_do_not_fit_either(orders: Orders):
     catalogue = orders.desk.catalogue
     small, medium = catalogue.plan(plan(orders, "SMALL")), catalogue.plan(plan(orders, "MEDIUM"))
@@ -201,6 +218,7 @@ async def test_parallel_requests_in_use_do_not_fit_either(orders: Orders):
     registries.check_fit(small, medium, Use(S * 10, 1000))
 
 
+@BOTH
 async def test_content_that_outgrows_a_smaller_plan_meanwhile_keeps_the_larger_one(orders: Orders):
     made = await orders.made(plan=plan(orders, "LARGE"))
     await orders.desk.change_plan(orders.project, made.id, plan(orders, "SMALL"), SYSTEM)
@@ -215,6 +233,7 @@ async def test_content_that_outgrows_a_smaller_plan_meanwhile_keeps_the_larger_o
     assert (await orders.told(made.id))[-1] == ("registry.plan-refused", "success")
 
 
+@BOTH
 async def test_a_deleted_registry_answers_nobody_and_can_be_taken_back(orders: Orders):
     made = await orders.made()
 
@@ -235,6 +254,7 @@ async def test_a_deleted_registry_answers_nobody_and_can_be_taken_back(orders: O
     assert await orders.status(made) == 401
 
 
+@BOTH
 async def test_a_deleted_registry_is_in_no_list_but_is_found_while_its_grace_lasts(orders: Orders):
     made = await orders.made()
     await orders.desk.delete(orders.project, made.id, SYSTEM)
@@ -249,6 +269,7 @@ async def test_a_deleted_registry_is_in_no_list_but_is_found_while_its_grace_las
         await orders.desk.rename(orders.project, made.id, "other", SYSTEM)
 
 
+@BOTH
 async def test_after_its_grace_a_registry_is_gone_for_good(orders: Orders):
     made = await orders.made()
     entry = await orders.entry(made)
@@ -273,6 +294,7 @@ async def test_after_its_grace_a_registry_is_gone_for_good(orders: Orders):
     assert (await orders.entry(await orders.made())).port != entry.port
 
 
+@BOTH
 async def test_a_registry_on_its_way_is_not_deleted_nor_resized(orders: Orders):
     ordered = await orders.ordered()
 
@@ -286,6 +308,7 @@ async def test_a_registry_on_its_way_is_not_deleted_nor_resized(orders: Orders):
         await orders.desk.undelete(orders.project, ordered.id, SYSTEM)
 
 
+@BOTH
 async def test_another_cloud_projects_registry_is_not_there(orders: Orders):
     made = await orders.made()
     desk = orders.desk
@@ -309,6 +332,7 @@ async def test_another_cloud_projects_registry_is_not_there(orders: Orders):
     assert await orders.again(made) == made
 
 
+@BOTH
 async def test_the_first_registry_is_shown_in_the_first_account(orders: Orders):
     home = await first(orders)
 
@@ -319,3 +343,58 @@ async def test_the_first_registry_is_shown_in_the_first_account(orders: Orders):
     assert held.url.endswith(f":{orders.world.settings.listening.registry_port}") or orders.world.entry.port
     await orders.reconcile(Reconcile(held.id))
     assert await orders.again(held) == held
+
+
+@pytest.mark.parametrize("world", ["sqlite-posix"], indirect=True)
+async def test_requests_under_way_are_counted_for_a_smaller_plan(orders: Orders):
+    """They are under way in the registry plane's processes, which the desk's only sees by their locks."""
+    made = await orders.made(plan=plan(orders, "MEDIUM"))
+    client = await orders.world.as_(None, entry=await orders.entry(made))
+    await client.get("/v2/")
+    opened = await orders.world.registry(await orders.entry(made))
+    async with AsyncExitStack() as held:
+        for _ in range(16):
+            await held.enter_async_context(opened.slots.one("somebody", anonymous=False))
+        use = await orders.desk.use(made)
+
+        with pytest.raises(DowngradeRefused, match="parallelRequest: 16 used, 15 granted"):
+            await orders.desk.change_plan(orders.project, made.id, plan(orders, "SMALL"), SYSTEM)
+
+    assert use.parallel == 16
+    await orders.desk.change_plan(orders.project, made.id, plan(orders, "SMALL"), SYSTEM)
+
+
+@BOTH
+async def test_nobody_who_pushes_or_pulls_notices_a_change_of_plan(orders: Orders):
+    made = await orders.made()
+    entry = await orders.entry(made)
+    registry = await orders.world.registry(entry)
+    hashed = await orders.world.passwords.hash(PASSWORD)
+    await registry.db.change(lambda tx: users.create(tx, name="crew", password=hashed, admin=True))
+    client = await orders.world.as_("crew", entry=entry)
+    ended = asyncio.Event()
+    statuses: list[int] = []
+
+    async def load(number: int) -> None:
+        turn = 0
+        while not ended.is_set() or not turn:
+            body = f"{number} {turn}".encode()
+            digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+            pushed = await client.post(
+                "/v2/library/app/blobs/uploads/", params={"digest": digest}, content=body
+            )
+            pulled = await client.get(f"/v2/library/app/blobs/{digest}")
+            statuses.extend((pushed.status_code, pulled.status_code))
+            turn += 1
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(load(number))
+        for name in ("MEDIUM", "LARGE", "SMALL"):
+            await orders.desk.change_plan(orders.project, made.id, plan(orders, name), SYSTEM)
+            await orders.work()
+        ended.set()
+
+    assert set(statuses) == {201, 200}
+    assert (await orders.again(made)).plan == plan(orders, "SMALL")
+    assert await orders.limits(made) == (S, S, 15)

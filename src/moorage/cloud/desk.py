@@ -57,9 +57,10 @@ class Desk:
             return Use(0)
         db = await self.site.open_database(entry)
         try:
-            return await reconciling.stored(db)
+            stored = await reconciling.stored(db)
         finally:
             await db.close()
+        return Use(stored.stored, self.site.parallel(entry))
 
     async def reachable_plans(self, cloud_project: str, registry: str) -> list[Plan]:
         """List the plans that a registry may change to now, or raise RegistryUnknown."""

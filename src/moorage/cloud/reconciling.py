@@ -103,6 +103,8 @@ class Site:
     zone: str
     is_free: Callable[[int], bool] = lambda _: True
     """Whether a registry could listen on a port of this machine."""
+    parallel: Callable[[Entry], int | None] = lambda _: None
+    """How many requests are under way at a registry now; None where that cannot be told."""
 
 
 @dataclass(slots=True)
