@@ -14,6 +14,7 @@ pytest_plugins = (
     "tests.worlds",
     "tests.functional.cloud_world",
     "tests.functional.ordering_world",
+    "tests.functional.cloud_api_world",
 )
 
 # What the cases assert is told in full when it fails, whoever imports them first.

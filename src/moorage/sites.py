@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from moorage.planes import RegistryPlane
     from moorage.settings import Settings
     from moorage.web.console import Console
+    from moorage.web.validation import Validation
 
     Sockets = Mapping[str, Sequence[socket.socket]]
 
@@ -39,14 +40,24 @@ def registry(set_: Settings, parts: Parts, sockets: Sockets, plane: RegistryPlan
 
 async def console(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
     """Give what the console's and the operator's ports answer with; raises BadSetting."""
-    from moorage.cloud import provisioning  # noqa: PLC0415 - the registry plane should not pay for it.
+    from moorage.api.cloud.api import cloud_api  # noqa: PLC0415 - the registry plane should not pay for it.
+    from moorage.cloud import provisioning  # noqa: PLC0415 - as above.
+    from moorage.identity.passwords import Passwords  # noqa: PLC0415 - as above.
+    from moorage.ordering import desk  # noqa: PLC0415 - as above.
+    from moorage.web import validation  # noqa: PLC0415 - as above.
     from moorage.web.console import Console  # noqa: PLC0415 - as above.
 
     health = _health(set_, parts)
     addresses = Addresses(set_.listening)
     first = [addresses.of(one) for one in await provisioning.listed(parts.cell) if one.first]
     address = first[0] if first else addresses.here
-    pages = _pages(health, Console(address, first_start.first_push(address)))
+    passwords = Passwords(threads=set_.entering.password_checks)
+    pages = _pages(
+        health,
+        Console(address, first_start.first_push(address)),
+        validation.Validation(parts.platform, passwords),
+        rest=cloud_api(desk(set_, parts), parts.master, passwords, validation=validation.PATH),
+    )
     return [_site(set_, "console", pages, sockets), _site(set_, "ops", _pages(health), sockets)]
 
 
@@ -83,9 +94,10 @@ def _tls(set_: Settings) -> ssl.SSLContext | None:
         raise BadSetting(f"MOORAGE_TLS_CERT, MOORAGE_TLS_KEY: they cannot be used: {error}") from None
 
 
-def _pages(health: Health, *others: Console) -> ASGIApp:
+def _pages(health: Health, *others: Console | Validation, rest: ASGIApp = nothing_here) -> ASGIApp:
+    """Put pages together; *rest* answers every other path."""
     routes = [*health.routes(), *(route for page in others for route in page.routes())]
-    return Router(routes, redirect_slashes=False, default=nothing_here)
+    return Router(routes, redirect_slashes=False, default=rest)
 
 
 def _health(set_: Settings, parts: Parts) -> Health:

@@ -33,12 +33,12 @@ BASE = "http://localhost:8080"
 ANYTHING = Limits(EVERYTHING)
 MASTER = MasterKey.parse("5a" * 32)
 
-_ACCOUNT = Statement(
+ACCOUNT = Statement(
     insert(account).values(
         id=bindparam("id"), name=bindparam("name"), currency="EUR", state="ACTIVE", created_at=bindparam("at")
     )
 )
-_LOGIN = Statement(
+LOGIN = Statement(
     insert(login).values(
         id=bindparam("id"), account_id=bindparam("account"), name=bindparam("name"), email=bindparam("email"),
         password=bindparam("password"), disabled=0, valid_from=0, created_at=bindparam("at"),
@@ -104,9 +104,9 @@ class Platform:
         home = known.account if known else str(uuid.uuid4())
         made, named = str(uuid.uuid4()), account_name or f"account-{secrets.token_hex(4)}"
         if known is None:
-            await self.db.write(_ACCOUNT, id=home, name=named, at=self.db.now())
+            await self.db.write(ACCOUNT, id=home, name=named, at=self.db.now())
         await self.db.write(
-            _LOGIN, id=made, account=home, name=name, email=f"{name}@example.com",
+            LOGIN, id=made, account=home, name=name, email=f"{name}@example.com",
             password=await self.passwords.hash(PASSWORD), at=self.db.now(),
         )  # fmt: skip
         new = await self.change(

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, select, update
 from starlette.routing import Router
 from typing_extensions import override
 
@@ -21,12 +21,22 @@ from moorage.api.forwarded import Proxies
 from moorage.api.front import front
 from moorage.cloud import credentials
 from moorage.db import Statement
-from moorage.db.platform import login
+from moorage.db.platform import cloud_event, cloud_outbox, login
 from moorage.web import validation
 from moorage.web.validation import Validation
 from tests.functional.cloud_world import MASTER, Person, Platform
 from tests.worlds import PASSWORD
 
+CHANGED = Statement(
+    select(cloud_outbox.c.kind, cloud_outbox.c.actor, cloud_outbox.c.target)
+    .where(cloud_outbox.c.account_id == bindparam("account"))
+    .order_by(cloud_outbox.c.id)
+)
+DENIED = Statement(
+    select(cloud_event.c.kind, cloud_event.c.rule, cloud_event.c.target).where(
+        cloud_event.c.account_id == bindparam("account")
+    )
+)
 DISABLE = Statement(update(login).where(login.c.id == bindparam("id")).values(disabled=1))
 DETAILS = "/1.0/auth/details"
 
@@ -102,11 +112,7 @@ async def ask(application: httpx.AsyncClient, **more: object) -> dict[str, Any]:
 @pytest.fixture
 async def desk(platform: Platform) -> Desk:
     """Have an application wait for alice on each engine."""
-
-    async def nothing(*_: object) -> None:
-        """Note nothing."""
-
-    api = CloudApi(platform.db, MASTER, Table(Auth(platform.db, validation.PATH).routes()), nothing, nothing)
+    api = CloudApi(platform.db, MASTER, Table(Auth(platform.db, validation.PATH).routes()))
     page = Router(Validation(platform.db, platform.passwords).routes(), default=api)
     app = front(page, Proxies(()))
     alice = await platform.person("alice")
@@ -297,6 +303,25 @@ async def test_what_an_application_calls_itself_is_text_on_the_page(desk: Desk):
     assert "192.0.2.0/24 only" in shown.text
     for answer in (shown, done):
         assert {"script", "img", "b"}.isdisjoint(Form(answer.text).tags)
+
+
+async def test_decisions_and_denials_are_in_the_record(desk: Desk):
+    await desk.decide(user="nobody")
+    await desk.decide(password="Wrong-pass-1")
+    await desk.decide()
+    assert await desk.asked() == 200
+    await desk.application.post("/1.0/auth/logout")
+
+    changed = await desk.platform.db.all(CHANGED, account=desk.alice.account)
+    denied = await desk.platform.db.all(DENIED, account=desk.alice.account)
+    who = f"{desk.alice.account_name}/alice"
+    assert [(row.kind, row.actor, row.target) for row in changed] == [
+        ("credential.validated", who, desk.token)
+    ]
+    assert {(row.kind, row.rule, row.target) for row in denied} == {
+        ("user.sign-in", "wrong password", desk.alice.login),
+        ("call.denied", "NOT_GRANTED_CALL", desk.token),
+    }
 
 
 async def test_a_user_who_is_kept_out_decides_nothing_and_what_they_allowed_ends(desk: Desk):

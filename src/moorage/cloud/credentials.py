@@ -17,6 +17,9 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, select, update
 
+from moorage.cloud import events
+from moorage.cloud.events import Origin
+from moorage.cloud.logins import Login
 from moorage.cloud.rules import Limits
 from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.platform import account, application, credential, login, signature_seen
@@ -296,7 +299,7 @@ class Credential:
 async def create_application(
     tx: Tx, master: MasterKey, *, account: str, login: str, name: str, description: str = ""
 ) -> NewApplication:
-    """Make an application of a user; its secret is given this once."""
+    """Make an application of a user; its secret is given this once. Who makes it for somebody writes the event."""
     made = NewApplication(str(uuid.uuid4()), _random(_KEY), _random(_SECRET))
     wrapped = master.wrap(made.secret.encode(), registry=PLACE, purpose=_purpose(made.id))
     await tx.run(
@@ -306,10 +309,11 @@ async def create_application(
     return made
 
 
-async def revoke_application(tx: Tx, account: str, id_: str) -> None:
+async def revoke_application(tx: Tx, account: str, id_: str, origin: Origin) -> None:
     """End an application, and with it all its credentials; raise ApplicationUnknown."""
     if not await tx.run(_REVOKE_APPLICATION, id=id_, account=account, at=tx.at):
         raise ApplicationUnknown
+    await events.record(tx, "application.revoked", origin, target=id_, account=account)
 
 
 async def request(tx: Tx, key: str, limits: Limits, redirection: str | None) -> Requested:
@@ -407,20 +411,26 @@ async def asked(db: Reader, id_: str, now: int) -> Asked:
     return Asked(row.id, row.application_name, row.description, limits, row.redirection, row.created_at)
 
 
-async def decide(tx: Tx, id_: str, login: str, *, allow: bool, expires_at: int | None) -> None:
+async def decide(
+    tx: Tx, id_: str, user: Login, *, allow: bool, expires_at: int | None, origin: Origin
+) -> None:
     """Let an application have the credential that it asked for, or not; raise RequestUnknown."""
     decided = VALIDATED if allow else REFUSED
     done = await tx.run(
-        _DECIDE, id=id_, decided=decided, login=login, at=tx.at, expires=expires_at, after=tx.at - UNDECIDED
+        _DECIDE, id=id_, decided=decided, login=user.id, at=tx.at, expires=expires_at, after=tx.at - UNDECIDED
     )
     if not done:
         raise RequestUnknown
+    await events.record(
+        tx, f"credential.{decided}", origin, target=id_, account=user.account_id, expires_at=expires_at
+    )
 
 
-async def revoke(tx: Tx, id_: str) -> None:
+async def revoke(tx: Tx, found: Credential, origin: Origin) -> None:
     """End a credential; it is refused from the next request on. Raise CredentialInvalid if it is none any more."""
-    if not await tx.run(_REVOKE, id=id_, at=tx.at):
+    if not await tx.run(_REVOKE, id=found.id, at=tx.at):
         raise CredentialInvalid
+    await events.record(tx, "credential.revoked", origin, target=found.id, account=found.account_id)
 
 
 def _works(row: Any) -> bool:

@@ -7,6 +7,8 @@ from typing import Final
 
 from sqlalchemy import bindparam, select, update
 
+from moorage.cloud import events
+from moorage.cloud.events import Origin
 from moorage.db import Database, Reader, Statement
 from moorage.db.platform import account, login
 from moorage.errors import Problem
@@ -25,6 +27,17 @@ _open = (login.c.disabled == 0, account.c.state == "ACTIVE")
 _NAMED = Statement(_columns.where(login.c.name == bindparam("name"), *_open).limit(2))
 _NAMED_IN = Statement(
     _columns.where(login.c.name == bindparam("name"), account.c.name == bindparam("account"), *_open)
+)
+_PROFILE = Statement(
+    select(
+        login.c.name,
+        login.c.email,
+        account.c.id.label("account_id"),
+        account.c.name.label("account_name"),
+        account.c.currency,
+    )
+    .join_from(login, account, login.c.account_id == account.c.id)
+    .where(login.c.id == bindparam("id"), *_open)
 )
 _REHASH = Statement(
     update(login)
@@ -50,6 +63,25 @@ class Login:
     password: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A user, and the account."""
+
+    name: str
+    email: str
+    account_id: str
+    account_name: str
+    currency: str
+
+
+async def profile(db: Reader, id_: str) -> Profile:
+    """Give a user's profile, or raise SignInRefused for one who may not sign in any more."""
+    row = await db.one(_PROFILE, id=id_)
+    if row is None:
+        raise SignInRefused
+    return Profile(*row)
+
+
 async def find(db: Reader, name: str) -> Login | None:
     """Find a user by ``account/user``, or by the user's name alone if only one account has it."""
     if len(name) > LONGEST or "\0" in name:
@@ -62,15 +94,20 @@ async def find(db: Reader, name: str) -> Login | None:
     return Login(row.id, row.account_id, row.name, row.account_name, row.password)
 
 
-async def sign_in(db: Database, passwords: Passwords, name: str, password: str, *, address: str) -> Login:
+async def sign_in(db: Database, passwords: Passwords, name: str, password: str, origin: Origin) -> Login:
     """Give the user of this name and password, or raise SignInRefused, or TooManyRequests.
 
-    Wrong passwords are put off longer each time, by the address that they come from: nobody locks another out.
+    Wrong passwords are put off longer each time, by the address that they come from: nobody locks another out. Those for a
+    user whom there is are noted in the record, and no others: nobody fills it with names.
     """
     found = await find(db, name)
     hashed = found.password if found else None
-    right = await passwords.verify(password, hashed, address=address, name=name)
-    if found is None or not right:
+    right = await passwords.verify(password, hashed, address=origin.address, name=name)
+    if found is None:
+        raise SignInRefused
+    if not right:
+        rule = "wrong password"
+        await events.deny(db, "user.sign-in", origin, rule=rule, target=found.id, account=found.account_id)
         raise SignInRefused
     if passwords.outdated(found.password):
         await db.write(_REHASH, id=found.id, old=found.password, hashed=await passwords.hash(password))

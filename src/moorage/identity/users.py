@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, func, select, update
@@ -12,7 +13,7 @@ from moorage.db.tables import member, user, user_group_member
 from moorage.errors import Problem
 
 if TYPE_CHECKING:
-    from moorage.db import Database, Tx
+    from moorage.db import Database, Reader, Tx
     from moorage.identity.accounts import Account
 
 SHORTEST_PASSWORD: Final = 8
@@ -23,6 +24,9 @@ _FORBIDDEN = re.compile(r'[\x00-\x20\x7f,"~#%$:/\\]')
 _KINDS = (re.compile("[A-Z]"), re.compile("[a-z]"), re.compile("[0-9]"))
 
 _HERE = (user.c.id == bindparam("number"), user.c.deleted_at.is_(None))
+_COLUMNS = (user.c.id, user.c.name, user.c.email, user.c.admin, user.c.disabled, user.c.created_at)
+_LISTED = Statement(select(*_COLUMNS).where(user.c.deleted_at.is_(None)).order_by(user.c.id))
+_GET = Statement(select(*_COLUMNS).where(*_HERE))
 _FIND = Statement(select(user.c.id).where(user.c.name == bindparam("name"), user.c.deleted_at.is_(None)))
 _ADD = Statement(
     insert(user)
@@ -96,6 +100,18 @@ class LastAdministrator(Problem):
     code, status, summary = "PRECONDITION", 412, "the last administrator of a registry stays one"
 
 
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user, as lists show them."""
+
+    id: int
+    name: str
+    email: str | None
+    admin: bool
+    disabled: bool
+    created_at: int
+
+
 def check_password(password: str) -> None:
     """Raise PasswordTooWeak, which tells the rule, unless *password* may be one."""
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
@@ -136,6 +152,19 @@ async def create(
     await tx.touch_access()
     assert row is not None
     return int(row.id)
+
+
+async def listed(db: Reader) -> list[User]:
+    """List the users in the order they came."""
+    return [_user(row) for row in await db.all(_LISTED)]
+
+
+async def get(db: Reader, number: int) -> User:
+    """Give a user, or raise UserUnknown."""
+    row = await db.one(_GET, number=number)
+    if row is None:
+        raise UserUnknown(user=number)
+    return _user(row)
 
 
 async def find(tx: Tx, name: str) -> int:
@@ -186,6 +215,10 @@ async def rehash(db: Database, account: Account, hashed: str) -> None:
         await tx.touch_access()
 
     await db.change(work)
+
+
+def _user(row: Any) -> User:
+    return User(row.id, row.name, row.email, bool(row.admin), bool(row.disabled), row.created_at)
 
 
 async def _change(tx: Tx, statement: Statement, number: int, **values: object) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,9 +19,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from moorage import logs
 from moorage.cloud import credentials, logins
 from moorage.cloud.credentials import Asked
-from moorage.cloud.logins import Login
+from moorage.cloud.events import Origin
 from moorage.db import Database, Tx
 from moorage.errors import Problem
 from moorage.identity.passwords import Passwords
@@ -133,13 +134,18 @@ class Validation:
             asked = await self._asked(form.get("credentialToken", ""))
         except Problem as problem:
             return _told("No such request", str(problem), problem.status)
-        address = request.client.host if request.client else ""
+        origin = _origin(request)
         try:
             allow, expires = self._decision(form)
             user = await logins.sign_in(
-                self.db, self.passwords, form.get("user", ""), form.get("password", ""), address=address
+                self.db, self.passwords, form.get("user", ""), form.get("password", ""), origin
             )
-            await self._decided(asked, user, allow=allow, expires=expires)
+            origin = replace(origin, actor=f"{user.account_name}/{user.name}")
+
+            async def work(tx: Tx) -> None:
+                await credentials.decide(tx, asked.id, user, allow=allow, expires_at=expires, origin=origin)
+
+            await self.db.change(work)
         except Problem as problem:
             return self._form(asked, user=form.get("user", ""), problem=problem)
         return _done(asked, allow=allow)
@@ -155,12 +161,6 @@ class Validation:
             raise FormInvalid
         lasts = lifetime[1]
         return decision == "allow", None if lasts is None else self.db.now() + lasts
-
-    async def _decided(self, asked: Asked, user: Login, *, allow: bool, expires: int | None) -> None:
-        async def work(tx: Tx) -> None:
-            await credentials.decide(tx, asked.id, user.id, allow=allow, expires_at=expires)
-
-        await self.db.change(work)
 
     def _form(self, asked: Asked, *, user: str = "", problem: Problem | None = None) -> Response:
         rules = "\n".join(
@@ -201,6 +201,12 @@ async def _form(request: Request) -> dict[str, str]:
         )
     except ValueError:
         raise FormInvalid from None
+
+
+def _origin(request: Request) -> Origin:
+    address = request.client.host if request.client else ""
+    agent = request.headers.get("user-agent", "")[:256].replace("\0", "")
+    return Origin("anonymous", "customer", logs.request_id.get(), address, agent)
 
 
 def _done(asked: Asked, *, allow: bool) -> Response:

@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from moorage import logs
 from moorage.api.cloud import bodies
+from moorage.api.dialects import Answer, header
 from moorage.registry.events import Origin
 
 if TYPE_CHECKING:
@@ -71,3 +72,18 @@ class Ask:
     def read(self, kind: type[T]) -> T:
         """Read the body, or raise BodyInvalid."""
         return bodies.read(self.body, self.header(b"content-type"), kind)
+
+
+def answered(body: bytes) -> Answer:
+    """Answer with JSON; what says nothing is ``null``, since an SDK takes no empty body for JSON."""
+    return Answer(
+        200,
+        [
+            header("content-type", "application/json; charset=utf-8"),
+            header("content-length", str(len(body))),
+            header("cache-control", "no-store"),
+            header("x-content-type-options", "nosniff"),
+            header("x-ovh-queryid", logs.request_id.get()),
+        ],
+        body,
+    )

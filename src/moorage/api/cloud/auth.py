@@ -102,7 +102,7 @@ class Auth:
 
     async def logout(self, ask: Ask) -> None:
         """End the credential that the call was signed with."""
-        await self.db.change(lambda tx: credentials.revoke(tx, ask.caller.id))
+        await self.db.change(lambda tx: credentials.revoke(tx, ask.caller, ask.origin))
 
 
 def _routes(limits: Limits) -> list[AllowedRoute]:

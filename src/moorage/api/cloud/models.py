@@ -5,7 +5,7 @@ What we add to an original shape is marked, and is never required.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, field
@@ -146,12 +146,15 @@ class Region(Model):
     name: str
     type: str
     status: str
-    continent_code: str
     datacenter_location: str
-    country_code: str | None = None
-    ip_countries: list[str] = []
     services: list[RegionService] = []
-    availability_zones: list[str] = []
+
+
+class Currency(Model):
+    """What prices are in."""
+
+    code: str
+    symbol: str
 
 
 class Me(Model):
@@ -162,10 +165,8 @@ class Me(Model):
     firstname: str
     email: str
     state: str
-    currency: dict[str, Any]
-    country: str = ""
+    currency: Currency
     customer_code: str | None = None
-    organisation: str = ""
 
 
 class AccessRule(Given):

@@ -1,0 +1,52 @@
+"""The provider's API, put together: one table of all its calls, and one application that answers them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from moorage.api.cloud import openapi
+from moorage.api.cloud.asks import Ask, Needs
+from moorage.api.cloud.auth import Auth
+from moorage.api.cloud.endpoints import CloudApi
+from moorage.api.cloud.projects import Projects
+from moorage.api.cloud.registries import Registries
+from moorage.api.cloud.routes import Route, Table
+from moorage.api.cloud.users import Users
+from moorage.cloud.desk import Desk
+from moorage.identity.keys import MasterKey
+from moorage.identity.passwords import Passwords
+
+
+@dataclass(slots=True)
+class Description:
+    """The call that describes all calls, itself too."""
+
+    text: dict[str, Any] = field(default_factory=dict)
+
+    def routes(self) -> list[Route]:
+        """List the call."""
+        return [
+            Route("GET", "/openapi.json", "openapi/get", self.get, "Describe the API", gives=dict[str, Any],
+                  needs=Needs.NOTHING, added=True)
+        ]  # fmt: skip
+
+    async def get(self, _: Ask) -> dict[str, Any]:
+        """Describe the API as OpenAPI 3.1 does."""
+        return self.text
+
+
+def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation: str) -> CloudApi:
+    """Give what answers every call; *validation* is the path of the page where users decide about credentials."""
+    registries, description = Registries(desk), Description()
+    table = Table(
+        [
+            *Auth(desk.platform, validation).routes(),
+            *Projects(desk.platform, desk.catalogue).routes(),
+            *registries.routes(),
+            *Users(registries.rows, passwords).routes(),
+            *description.routes(),
+        ]
+    )
+    description.text = openapi.described(table.routes)
+    return CloudApi(desk.platform, master, table)

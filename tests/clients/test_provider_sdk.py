@@ -1,0 +1,263 @@
+"""The provider's own SDK, unmodified, from a first key to a push into the registry that it ordered."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import ovh
+import pytest
+from ovh import config
+from ovh.client import ENDPOINTS
+from ovh.exceptions import (
+    APIError,
+    BadParametersError,
+    InvalidCredential,
+    InvalidKey,
+    NotGrantedCall,
+    ResourceConflictError,
+    ResourceNotFoundError,
+)
+
+from tests.clients.conftest import Desk
+from tests.clients.layouts import blobs
+from tests.servers.house import House, house, moorage
+from tests.worlds import PASSWORD
+
+SECONDS = 60
+PRINTED = re.compile(
+    r"^(Cloud project|Application key|Application secret|Consumer key) +(\w+)$", re.MULTILINE
+)
+FROM, TO = "--src-tls-verify=false", "--dest-tls-verify=false"
+SMALL, MEDIUM = "9f728ba5-998b-4401-ab0f-497cd8bc6a89", "c5ddc763-be75-48f7-b7ec-e923ca040bee"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A running house, and the first key to its API."""
+
+    up: House
+    name: str
+    key: str
+    secret: str
+    consumer: str
+    project: str
+
+    def client(self, consumer: str | None = None, **changed: str) -> Any:
+        """Make the SDK's client, which is told the endpoint as its table of endpoints has it."""
+        keys = {"application_key": self.key, "application_secret": self.secret} | changed
+        return ovh.Client(self.name, consumer_key=consumer or self.consumer, **keys)
+
+    @property
+    def registries(self) -> str:
+        """Give the path of the cloud project's registries."""
+        return f"/cloud/project/{self.project}/containerRegistry"
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Run `moorage up` on each engine, and make a key by the command that it names."""
+    data, given = tmp_path_factory.mktemp("sdk"), {"PASSWORD": PASSWORD}
+    if request.param == "postgres":
+        given["DATABASE_URL"] = request.getfixturevalue("postgres_server").cell()
+    with house(data, **given) as up:
+        made = moorage("application", "create", "sdk", data=data, **given)
+        assert made.returncode == 0, made.stderr
+        keys = dict(PRINTED.findall(made.stdout))
+        name = f"moorage-{request.param}"
+        ENDPOINTS[name] = f"{up.console}/1.0"
+        yield Place(
+            up,
+            name,
+            keys["Application key"],
+            keys["Application secret"],
+            keys["Consumer key"],
+            keys["Cloud project"],
+        )
+        del ENDPOINTS[name]
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep whatever this machine's user has set for the real service out of the tests."""
+    monkeypatch.setattr(config, "CONFIG_PATH", [])
+
+
+def until(ask: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
+    """Ask, as the SDK's callers poll, until the answer is the one that is waited for."""
+    end = time.monotonic() + SECONDS
+    while not wanted(answer := ask()):
+        assert time.monotonic() < end, answer
+        time.sleep(0.2)
+    return answer
+
+
+def ready(client: Any, path: str, *, pending: str) -> Any:
+    """Wait for READY, on the way to which a registry shows one status and no other: what Terraform waits through."""
+    shown = until(lambda: client.get(path), lambda found: found["status"] != pending)
+    assert shown["status"] == "READY", shown
+    return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A registry that is ready, and an administrator of it who has pushed an image with skopeo."""
+
+    client: Any
+    path: str
+    id: str
+    url: str
+    desk: Desk
+    there: str
+
+    @classmethod
+    def by(cls, place: Place, home: Path, name: str) -> Ordered:
+        """Order it with the SDK and push into it."""
+        client, desk = place.client(), Desk.at(place.up, home)
+        able = client.get(f"/cloud/project/{place.project}/capabilities/containerRegistry")
+        ordered = client.post(place.registries, name=name, region=able[0]["regionName"], planID=SMALL)
+        assert ordered["status"] == "INSTALLING"
+        path = f"{place.registries}/{ordered['id']}"
+        made = ready(client, path, pending="INSTALLING")
+        user = client.post(f"{path}/users")
+        assert client.put(f"{path}/users/{user['id']}/setAsAdmin") is None
+        until(lambda: answers(made["url"]), lambda status: status == 401)
+        host = made["url"].partition("://")[2]
+        credentials = ("--username", user["user"], "--password", user["password"])
+        desk.run("skopeo", "login", "--tls-verify=false", *credentials, host)
+        layout = desk.layout()
+        layout.name("v1", layout.image(f"{name}, ordered by the SDK"))
+        found = cls(client, path, ordered["id"], made["url"], desk, f"docker://{host}/library/app:v1")
+        desk.run("skopeo", "copy", TO, f"oci:{layout.path}:v1", found.there)
+        return found
+
+    def pulled(self, name: str) -> set[str]:
+        """Pull what was pushed, and give the digests of its blobs."""
+        back = self.desk.home / name
+        self.desk.run("skopeo", "copy", FROM, self.there, f"oci:{back}:v1")
+        return {*blobs(back)}
+
+
+def test_a_registry_is_ordered_pushed_into_renamed_and_resized(place: Place, tmp_path: Path):
+    made = Ordered.by(place, tmp_path, "resized")
+    pushed = made.pulled("before")
+
+    assert made.client.put(made.path, name="renamed") is None
+    assert made.client.put(f"{made.path}/plan", planID=MEDIUM) is None
+    assert ready(made.client, made.path, pending="SCALING_UP")["name"] == "renamed"
+    assert made.client.get(f"{made.path}/plan")["name"] == "MEDIUM"
+    assert pushed == {*blobs(made.desk.home / "layout")}
+    assert made.pulled("after") == pushed
+
+
+def test_a_deleted_registry_serves_nobody_until_it_is_taken_back(place: Place, tmp_path: Path):
+    made = Ordered.by(place, tmp_path, "ended")
+
+    assert made.client.delete(made.path) is None
+    until(lambda: made.client.get(made.path)["status"], lambda status: status == "DELETED")
+    until(lambda: answers(made.url), lambda status: status != 401)
+    assert made.id not in [one["id"] for one in made.client.get(place.registries)]
+    assert made.client.call("POST", f"{made.path}/undelete")["status"] == "RESTORING"
+    ready(made.client, made.path, pending="RESTORING")
+    until(lambda: answers(made.url), lambda status: status == 401)
+    assert made.pulled("after")
+
+
+def answers(url: str) -> int:
+    """Ask a registry's address who it is; 0 when nobody listens."""
+    try:
+        return httpx.get(f"{url}/v2/").status_code
+    except httpx.TransportError:
+        return 0
+
+
+def test_the_account_and_the_time_are_told(place: Place):
+    client = place.client()
+
+    assert abs(client.time_delta) <= 5
+    assert client.get("/me")["nichandle"] == "first"
+    assert client.get("/cloud/project") == [place.project]
+    assert client.get("/v1/cloud/project") == [place.project]
+    assert client.get("/auth/details", _need_auth=True, verbose=True, q="a b&c=ü/?")["user"] == "admin"
+
+
+def test_the_first_registry_is_there_with_its_local_plan(place: Place):
+    client = place.client()
+    first = next(one for one in client.get(place.registries) if one["name"] == "first")
+
+    assert first["status"] == "READY"
+    assert client.get(f"{place.registries}/{first['id']}/plan")["name"] == "LOCAL"
+    assert answers(first["url"]) == 401
+
+
+def test_what_goes_wrong_is_what_the_sdk_calls_it(place: Place):
+    client = place.client()
+
+    with pytest.raises(ResourceNotFoundError) as unknown:
+        client.get(f"{place.registries}/00000000-0000-4000-8000-000000000000")
+    assert unknown.value.query_id
+    with pytest.raises(BadParametersError, match="region: "):
+        client.post(place.registries, name="a", region="MOON")
+    first = client.get(place.registries)[0]
+    with pytest.raises(ResourceConflictError):
+        client.call("POST", f"{place.registries}/{first['id']}/undelete")
+    with pytest.raises(InvalidKey):
+        place.client(application_key="x" * 16).get("/me")
+    with pytest.raises(InvalidCredential):
+        place.client("x" * 32).get("/me")
+    with pytest.raises(BadParametersError, match="signature"):
+        place.client(application_secret="x" * 32).get("/me")
+
+
+def test_a_clock_that_is_wrong_is_put_right_by_the_servers_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+):
+    away = time.time
+    monkeypatch.setattr("ovh.client.time.time", lambda: away() - 86_400)
+
+    assert place.client().get("/me")["state"] == "complete"
+
+
+def test_a_user_lets_an_application_have_a_limited_key_in_a_browser_without_scripts(place: Place):
+    client = place.client()
+    asked = client.new_consumer_key_request()
+    asked.add_rule("GET", "/me")
+    asked.add_recursive_rules(ovh.API_READ_ONLY, "/cloud")
+    told = asked.request()
+    with pytest.raises(InvalidCredential):
+        client.get("/me")
+
+    form = {"user": "admin", "password": PASSWORD, "lifetime": "day", "decision": "allow"}
+    token = told["validationUrl"].rpartition("=")[2]
+    page = httpx.get(told["validationUrl"])
+    done = httpx.post(f"{place.up.console}/auth/", data=form | {"credentialToken": token})
+
+    assert (page.status_code, done.status_code) == (200, 200)
+    assert client.get("/me")["nichandle"] == "first"
+    assert client.get(place.registries)
+    with pytest.raises(NotGrantedCall):
+        client.post(place.registries, name="a", region="LOCAL")
+    with pytest.raises(NotGrantedCall):
+        client.get("/auth/details")
+
+
+def test_a_supplied_password_is_kept_and_a_weak_one_refused(place: Place):
+    client = place.client()
+    first = next(one for one in client.get(place.registries) if one["name"] == "first")
+    users = f"{place.registries}/{first['id']}/users"
+
+    made = client.post(users, login="sdk-ci", email="ci@example.com", password="Supplied-pass-1")
+
+    assert made["password"] == "Supplied-pass-1"
+    assert httpx.get(f"{first['url']}/v2/", auth=("sdk-ci", "Supplied-pass-1")).status_code == 200
+    with pytest.raises(BadParametersError, match="password: "):
+        client.post(users, password="weak")
+    assert client.delete(f"{users}/{made['id']}") is None
+    with pytest.raises(APIError):
+        client.get(f"{users}/{made['id']}")
+    assert httpx.get(f"{first['url']}/v2/", auth=("sdk-ci", "Supplied-pass-1")).status_code == 401
