@@ -343,6 +343,8 @@ async def test_the_first_registry_is_shown_in_the_first_account(orders: Orders):
     assert held.url.endswith(f":{orders.world.settings.listening.registry_port}") or orders.world.entry.port
     await orders.reconcile(Reconcile(held.id))
     assert await orders.again(held) == held
+    reachable = await orders.desk.reachable_plans(home.cloud_project_id, held.id)
+    assert [one.name for one in reachable] == ["SMALL", "MEDIUM", "LARGE"]
 
 
 @pytest.mark.parametrize("world", ["sqlite-posix"], indirect=True)

@@ -257,7 +257,7 @@ def reachable_plans(catalogue: Catalogue, found: Registry, use: Use) -> list[Pla
     return [
         plan
         for plan in catalogue.orderable
-        if plan.id != now.id and (plan.place > now.place or not misfits(use, plan)) and now.orderable
+        if plan.id != now.id and (is_larger(plan, now) or not misfits(use, plan))
     ]
 
 
@@ -283,10 +283,14 @@ async def change_plan(
     return await get(tx, cloud_project_id, registry)
 
 
+def is_larger(plan: Plan, than: Plan) -> bool:
+    """Say whether a plan is a larger one. What nobody orders has no limits, so whatever is ordered is smaller."""
+    return than.orderable and plan.place > than.place
+
+
 def check_fit(before: Plan, chosen: Plan, use: Use) -> None:
     """Raise DowngradeRefused, with the list of what does not fit, unless the plan is a larger one."""
-    # The local plan has no limits, so whatever is ordered is smaller.
-    if chosen.place > before.place and before.orderable:
+    if is_larger(chosen, before):
         return
     left = misfits(use, chosen)
     if left:
