@@ -1,6 +1,7 @@
 """What only a store in a folder can show: power, room, modes, and others' files."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import resource
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from moorage.errors import StorageFull
+from moorage.errors import StorageFull, Unavailable
+from moorage.oci.digests import Digest
 from moorage.storage import Hasher, Missing, WrongOffset, new_key
 from moorage.storage.disk import Disk
 from moorage.storage.memory import BytesSource
@@ -129,6 +131,30 @@ async def test_what_the_disk_takes_in_parts_is_whole(tmp_path: Path) -> None:
 
     assert await store.commit([key], key) == hasher.count == len(content)
     assert b"".join([piece async for piece in store.read(key, 0, PLENTY)]) == content
+
+
+async def test_a_write_that_fails_half_way_keeps_nothing_that_was_not_counted(tmp_path: Path) -> None:
+    class Failing(Disk):
+        left = 5
+
+        def write(self, descriptor: int, piece: memoryview) -> int:
+            self.left -= 1
+            if self.left == 0:
+                raise OSError(errno.EIO, "broken")
+            return super().write(descriptor, piece[:10_000])
+
+    store, key, hasher = opened(tmp_path, Failing()), new_key(), Hasher()
+    content = os.urandom(300_000)
+
+    with pytest.raises(Unavailable):
+        await store.write(key, 0, BytesSource(content), hasher, limit=PLENTY)
+    kept = await store.size(key) or 0
+    await store.write(key, hasher.count, BytesSource(content[hasher.count :]), hasher, limit=PLENTY)
+    await store.commit([key], key)
+
+    assert kept < len(content)
+    assert b"".join([piece async for piece in store.read(key, 0, PLENTY)]) == content
+    assert hasher.digest() == Digest.of(content)
 
 
 async def test_a_push_goes_on_when_there_is_room_again(tmp_path: Path) -> None:
