@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -233,6 +233,18 @@ class Moorage:
 
         return _run(main())
 
+    def rotate_key(self, *, alone: bool) -> int:
+        """Wrap every secret by a new master key, or end a rotation that was begun."""
+        from moorage import rekeying
+
+        return _rekeyed(lambda parts: rekeying.rotate(parts, alone=alone))
+
+    def forget_key(self) -> int:
+        """Forget every master key but the one that wraps."""
+        from moorage import rekeying
+
+        return _rekeyed(rekeying.forget)
+
     def settings(self, *, markdown: bool) -> int:
         """Write what can be set."""
         write = reference.markdown if markdown else reference.plain
@@ -243,6 +255,21 @@ class Moorage:
         """Write the version."""
         say(f"moorage {__version__}\n")
         return 0
+
+
+def _rekeyed(work: Callable[[Parts], Awaitable[str]]) -> int:
+    from moorage.rekeying import CannotRotate
+
+    set_, _ = _within()
+
+    async def main() -> None:
+        async with _opened(set_, platform=True) as parts:
+            say(await work(parts))
+
+    try:
+        return _run(main())
+    except CannotRotate as refused:
+        _give_up(str(refused), 1)
 
 
 def _count(what: str, count: int) -> None:

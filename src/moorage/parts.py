@@ -108,6 +108,10 @@ class Parts:
             return self.postgres.bound(found.id)
         return await registry_file(self.place.data, found)
 
+    def has_database(self, found: Entry) -> bool:
+        """Say whether a registry has rows: one that was only placed, or is destroyed, has none."""
+        return self.postgres is not None or _registry_path(self.place.data, found).exists()
+
     async def ask_database(self) -> None:
         """Raise Unavailable if the cell's database does not answer."""
         await self.cell.one(_ANY_ROW)
@@ -119,9 +123,13 @@ class Parts:
 
 async def registry_file(data: Path, found: Entry) -> SqliteDatabase:
     """Open a registry's file in a data folder, making it when it is not there yet."""
-    path = data / REGISTRIES / f"{name_of(found)}.sqlite"
+    path = _registry_path(data, found)
     (path.parent / MARKS).mkdir(mode=0o700, parents=True, exist_ok=True)
     return await SqliteDatabase.open(path, found.id, create=True)
+
+
+def _registry_path(data: Path, found: Entry) -> Path:
+    return data / REGISTRIES / f"{name_of(found)}.sqlite"
 
 
 def name_of(found: Entry) -> str:

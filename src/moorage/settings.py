@@ -163,7 +163,8 @@ class Keeping:
         "MASTER_KEY",
         kinds.TEXT,
         "",
-        "The key that wraps every registry's keys; without one, a file in the data folder.",
+        "The key that wraps every registry's keys, 64 hexadecimal digits; while it is rotated two, with a space between, the"
+        " first of which wraps. Without one, a file in the data folder.",
         secret=True,
     )
     password: str = _setting(

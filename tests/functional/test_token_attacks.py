@@ -385,8 +385,8 @@ async def test_tokens_stay_good_when_the_master_key_is_rotated(world: World) -> 
     text = await world.token(PULL, user="guest")
     both = MasterKey((*MasterKey.new().keys, *world.master.keys))
 
-    moved = await keys.rewrap_signing_keys(world.db, REGISTRY, both)
-    again = await keys.rewrap_signing_keys(world.db, REGISTRY, both)
+    moved = await keys.rewrap(world.db, REGISTRY, both, keys.SIGNING_KEYS)
+    again = await keys.rewrap(world.db, REGISTRY, both, keys.SIGNING_KEYS)
     alone = Access(world.db, REGISTRY, MasterKey(both.keys[:1]), world.passwords)
 
     assert (moved, again) == (1, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Table
 
+from moorage import rekeying
 from moorage.db import cell, platform, tables
 
 KINDS = {"content", "access", "record"}
@@ -43,6 +44,20 @@ def test_a_registrys_keys_have_the_registry_first(table: Table):
 def test_a_table_above_registries_belongs_to_none(table: Table):
     """Directory and platform are above registries: one that were bound to them could read another's rows."""
     assert "registry_id" not in table.columns
+
+
+def test_whatever_the_master_key_wraps_is_wrapped_anew_when_it_is_rotated():
+    """A secret that a rotation misses cannot be opened once the old key is forgotten."""
+    everything = (*rekeying.OF_A_REGISTRY, *rekeying.OF_THE_PLATFORM)
+    moved = {statement.replace.clause.table.name for statement in everything}  # type: ignore[attr-defined]
+
+    named = {
+        table.name
+        for family in (tables, cell, platform)
+        for table in family.metadata.sorted_tables
+        if "master" in table.columns
+    }
+    assert named == moved
 
 
 def test_no_two_families_have_a_table_or_an_index_of_one_name():

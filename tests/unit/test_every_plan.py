@@ -31,7 +31,8 @@ WHOLE = {
     "registry.quotas._COMING": "it adds up the uploads under way",
     "registry.projects._ALL": "it lists every project",
     "identity.users._OTHER_ADMINS": "it is asked when an administrator ceases to be one",
-    "identity.keys._ALL_KEYS": "a registry has few keys",
+    "identity.keys._OTHERS": "a registry has few keys",
+    "identity.keys._COUNT": "a registry has few keys",
     "identity.tokens._KEYS": "a registry has few keys",
     "identity.tokens._RETIRE": "a registry has few keys",
 }

@@ -78,6 +78,14 @@ class Server(Protocol):
         """List the registries."""
         ...
 
+    def rotate_key(self, *, alone: bool) -> int:
+        """Wrap every secret by a new master key, or end a rotation that was begun."""
+        ...
+
+    def forget_key(self) -> int:
+        """Forget every master key but the one that wraps."""
+        ...
+
     def settings(self, *, markdown: bool) -> int:
         """Write what can be set."""
         ...
@@ -114,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
     _add_keeping(commands)
     _add_registries(commands)
     _add_applications(commands)
+    _add_keys(commands)
     _add_asking(commands)
     return whole
 
@@ -249,6 +258,36 @@ def _add_applications(commands: Commands) -> None:
         lambda server, given: server.create_application(given.name),
     )
     create.add_argument("name", metavar="NAME", help="what it is for")
+
+
+def _add_keys(commands: Commands) -> None:
+    key = commands.add_parser(
+        "key",
+        help="change the master key",
+        description="Change the master key, which wraps every other secret.",
+    )
+    verbs = key.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    rotate = _command(
+        verbs,
+        "rotate",
+        "wrap every secret by a new master key, while everything runs",
+        "The new key is made in the key's file and comes before the old one, which stays readable; a first of several keys"
+        " that stands in the file or in MOORAGE_MASTER_KEY already is taken. Run it again if it was interrupted. No key is"
+        " shown.",
+        lambda server, given: server.rotate_key(alone=given.alone),
+    )
+    rotate.add_argument(
+        "--alone",
+        action="store_true",
+        help="no other machine serves this cell, so this one's file is the only one",
+    )
+    _command(
+        verbs,
+        "forget",
+        "forget every master key but the first",
+        "It refuses while a secret needs another one. Copies that were made before the rotation still need the old key.",
+        lambda server, _: server.forget_key(),
+    )
 
 
 def _add_asking(commands: Commands) -> None:

@@ -24,7 +24,7 @@ from moorage.cloud.rules import Limits
 from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.platform import account, application, credential, login, signature_seen
 from moorage.errors import Problem
-from moorage.identity.keys import MasterKey
+from moorage.identity.keys import MasterKey, Wrapped
 
 PENDING, VALIDATED, REFUSED, REVOKED = "pendingValidation", "validated", "refused", "revoked"
 SECOND: Final = 1_000_000
@@ -53,6 +53,17 @@ _ADD_APPLICATION = Statement(
         description=bindparam("description"),
         created_at=bindparam("at"),
     )
+)
+_OTHERS = Statement(
+    select(application.c.id, application.c.secret, application.c.master)
+    .where(application.c.master != bindparam("name"))
+    .limit(bindparam("most"))
+)
+_COUNT = Statement(select(func.count().label("n")).where(application.c.master != bindparam("name")))
+_REWRAP = Statement(
+    update(application)
+    .where(application.c.id == bindparam("which"))
+    .values(secret=bindparam("wrapped"), master=bindparam("name"))
 )
 _APPLICATION = Statement(
     select(application.c.id, application.c.account_id, application.c.name).where(
@@ -451,3 +462,6 @@ def _random(length: int) -> str:
 
 def _purpose(application_id: str) -> str:
     return f"application secret {application_id}"
+
+
+APPLICATIONS: Final = Wrapped(_OTHERS, _COUNT, _REWRAP, _purpose)

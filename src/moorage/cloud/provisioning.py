@@ -53,6 +53,7 @@ PLANS = {
 
 _FIND = Statement(select(*COLUMNS).where(entry.c.name == bindparam("name"), entry.c.deleted_at.is_(None)))
 _ALL = Statement(select(*COLUMNS).where(entry.c.deleted_at.is_(None)).order_by(entry.c.id))
+_EVERY = Statement(select(*COLUMNS).order_by(entry.c.id))
 _other = entry.alias("other")
 _LAST_PORT = Statement(select(func.max(entry.c.port).label("port")))
 _ADD = Statement(
@@ -158,6 +159,11 @@ def _next_port(after: int, is_free: Callable[[int], bool]) -> int:
 async def listed(cell: Database) -> list[Entry]:
     """List the registries of a cell in the order they came."""
     return [Entry(*row) for row in await cell.all(_ALL)]
+
+
+async def every(cell: Database) -> list[Entry]:
+    """List the registries of a cell and those that have left it: their rows may still be there."""
+    return [Entry(*row) for row in await cell.all(_EVERY)]
 
 
 async def place(

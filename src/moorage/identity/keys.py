@@ -5,30 +5,37 @@ it is for, so a row that is copied elsewhere opens nothing. Each names the maste
 
 The key stands in the environment or in a file of mode 0600, as 64 hexadecimal digits (or in base64):
 the first is the one that wraps, any further ones still open what they wrapped. To rotate: put a new
-one first (`add_new`), wrap everything anew (`rewrap_signing_keys`), forget the others (`forget_old`).
+one first (`add_new`), wrap everything anew (`rewrap`), forget the others (`forget_old`). Processes
+that run meanwhile read the file again before they wrap anything, and when they meet a key that they
+do not know; so what is wrapped in a turn after the new key came is wrapped by it, and what was wrapped
+in a turn before is found by `rewrap`, whose turns come later.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import fcntl
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from moorage.db import Statement
 from moorage.db.tables import signing_key
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from moorage.db import Database, Tx
+    from moorage.db import Database, Reader, Tx
 
 LENGTH: Final = 32
 _NONCE = 12
@@ -36,11 +43,17 @@ _OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 
 SIGNING: Final = "signing key"
 
-_ALL_KEYS = Statement(select(signing_key.c.id, signing_key.c.wrapped, signing_key.c.master))
+_STEP = 100
+_OTHERS = Statement(
+    select(signing_key.c.id, signing_key.c.wrapped.label("secret"), signing_key.c.master)
+    .where(signing_key.c.master != bindparam("name"))
+    .limit(bindparam("most"))
+)
+_COUNT = Statement(select(func.count().label("n")).where(signing_key.c.master != bindparam("name")))
 _REWRAP = Statement(
     update(signing_key)
-    .where(signing_key.c.id == bindparam("kid"))
-    .values(wrapped=bindparam("new_wrapped"), master=bindparam("new_master"))
+    .where(signing_key.c.id == bindparam("which"))
+    .values(wrapped=bindparam("wrapped"), master=bindparam("name"))
 )
 
 
@@ -49,10 +62,25 @@ class MasterKeyWrong(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Wrapped:
+    """Secrets of one table: those that another key than *name* wraps, how many they are, and how one is replaced.
+
+    ``purpose`` says of a row's id what its secret is wrapped for. ``tests/house/test_tables.py`` holds that each table
+    with a column ``master`` has one.
+    """
+
+    others: Statement
+    count: Statement
+    replace: Statement
+    purpose: Callable[[str], str]
+
+
+@dataclass(slots=True)
 class MasterKey:
-    """The key that wraps, first, and older ones that still unwrap."""
+    """The key that wraps, first, and older ones that still unwrap; read again from *path*, if they stand there."""
 
     keys: tuple[bytes, ...]
+    path: Path | None = field(default=None, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -69,7 +97,9 @@ class MasterKey:
             return cls.parse(text)
         if not path.exists():
             _make(path)
-        return cls.parse(_read(path))
+        made = cls.parse(_read(path))
+        made.path = path
+        return made
 
     @classmethod
     def new(cls) -> Self:
@@ -81,18 +111,30 @@ class MasterKey:
         return f"MasterKey({', '.join(map(_name, self.keys))})"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Name every key, the one that wraps first."""
+        return tuple(map(_name, self.keys))
+
+    @property
     def name(self) -> str:
         """Give the name of the key that wraps."""
         return _name(self.keys[0])
 
     def wrap(self, secret: bytes, *, registry: str, purpose: str) -> bytes:
-        """Encrypt *secret* for one registry and one purpose; *name* says under which key."""
+        """Encrypt *secret* for one registry and one purpose; *name* then says under which key.
+
+        Called inside the turn that writes it: see above.
+        """
+        self._look()
         nonce = os.urandom(_NONCE)
         return nonce + AESGCM(self.keys[0]).encrypt(nonce, secret, _bond(registry, purpose))
 
     def unwrap(self, wrapped: bytes, *, name: str, registry: str, purpose: str) -> bytes:
         """Decrypt what the key *name* wrapped for this registry and purpose, or raise MasterKeyWrong."""
-        key = next((key for key in self.keys if _name(key) == name), None)
+        key = self._find(name)
+        if key is None:
+            self._look()
+            key = self._find(name)
         if key is None:
             raise MasterKeyWrong(f"a {purpose} was wrapped by the master key {name}, not {self!r}")
         try:
@@ -100,6 +142,18 @@ class MasterKey:
             return AESGCM(key).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], bond)
         except InvalidTag:
             raise MasterKeyWrong(f"a {purpose} of {registry} does not open: changed?") from None
+
+    def _find(self, name: str) -> bytes | None:
+        return next((key for key in self.keys if _name(key) == name), None)
+
+    def _look(self) -> None:
+        """Read the file again; what was known stays so, for a row that was read a moment ago may need it."""
+        if self.path is None:
+            return
+        # Who has a key goes on with it, whatever becomes of the file.
+        with contextlib.suppress(OSError):
+            fresh = MasterKey.parse(_read(self.path)).keys
+            self.keys = (*fresh, *(key for key in self.keys if key not in fresh))
 
 
 def add_new(path: Path) -> MasterKey:
@@ -113,24 +167,52 @@ def forget_old(path: Path) -> MasterKey:
     return _replace(path, MasterKey(MasterKey.parse(_read(path)).keys[:1]))
 
 
-async def rewrap_signing_keys(db: Database, registry: str, master: MasterKey) -> int:
-    """Wrap a registry's signing keys by today's master key, and tell how many were not."""
+@contextlib.contextmanager
+def rotating(path: Path) -> Iterator[None]:
+    """Be the only one that changes the file at *path*, or raise BlockingIOError; clean up after who was killed."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for draft in path.parent.glob(f".{path.name}.*"):
+            draft.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(folder)
+
+
+async def rewrap(db: Database, registry: str, master: MasterKey, what: Wrapped) -> int:
+    """Wrap by today's master key what another wraps, few secrets a turn, and tell how many they were.
+
+    It may be cut between any two turns, and done again: every secret is wrapped by a key that is known.
+    """
 
     async def work(tx: Tx) -> int:
-        old = [row for row in await tx.all(_ALL_KEYS) if row.master != master.name]
-        for row in old:
-            purpose = signing_purpose(row.id)
-            secret = master.unwrap(row.wrapped, name=row.master, registry=registry, purpose=purpose)
+        rows = await tx.all(what.others, name=master.name, most=_STEP)
+        for row in rows:
+            purpose = what.purpose(row.id)
+            secret = master.unwrap(row.secret, name=row.master, registry=registry, purpose=purpose)
             wrapped = master.wrap(secret, registry=registry, purpose=purpose)
-            await tx.run(_REWRAP, kid=row.id, new_wrapped=wrapped, new_master=master.name)
-        return len(old)
+            await tx.run(what.replace, which=row.id, wrapped=wrapped, name=master.name)
+        return len(rows)
 
-    return await db.change(work)
+    done = 0
+    while some := await db.change(work):
+        done += some
+    return done
+
+
+async def count_others(db: Reader, master: MasterKey, what: Wrapped) -> int:
+    """Count the secrets that need another key than the one that wraps."""
+    row = await db.one(what.count, name=master.name)
+    return 0 if row is None else int(row.n)
 
 
 def signing_purpose(kid: str) -> str:
     """Say what a signing key is wrapped for."""
     return f"{SIGNING} {kid}"
+
+
+SIGNING_KEYS: Final = Wrapped(_OTHERS, _COUNT, _REWRAP, signing_purpose)
 
 
 def _key(word: str) -> bytes:
@@ -172,6 +254,7 @@ def _make(path: Path) -> None:
 
 
 def _replace(path: Path, master: MasterKey) -> MasterKey:
+    master.path = path
     _draft(path, master).replace(path)
     _sync_folder(path.parent)
     return master
