@@ -196,19 +196,23 @@ class Actor:
 
 @dataclass
 class Standing:
-    """Where an actor stands: its stage, what it keeps from stage to stage, what it was answered in this stage."""
+    """Where an actor stands: its stage, what it keeps from stage to stage, what it was answered in this stage.
+
+    And what the clock showed it in this stage, each time that it looked: it may go by that much later.
+    """
 
     stage: int | None = 0
     kept: dict[str, Any] = field(default_factory=dict)
     answers: tuple[tuple[Any, BaseException | None, int], ...] = ()
     keys: int = 0
+    looked: tuple[int, ...] = ()
 
     def copy(self) -> Standing:
-        return Standing(self.stage, dict(self.kept), self.answers, self.keys)
+        return Standing(self.stage, dict(self.kept), self.answers, self.keys, self.looked)
 
     def seen(self) -> tuple[Any, ...]:
         told = tuple(repr(error) if error else repr(value) for value, error, _ in self.answers)
-        return self.stage, sorted(self.kept.items(), key=repr), told
+        return self.stage, sorted(self.kept.items(), key=repr), told, self.looked
 
 
 class World:
@@ -226,7 +230,8 @@ class World:
         self.bytes: dict[str, bytes] = {}
         self.whole: set[str] = set()
         self.wall = 0
-        self.now = 0
+        self.shown = 0
+        self.looked: list[int] = []
         self.crashes = 0
         self.history: list[tuple[int, frozenset[str]]] = []
         self.acknowledged: list[tuple[str, str, str | None]] = []
@@ -235,6 +240,12 @@ class World:
         self.db = Explored(self)
         self.store = Store()
         self.uploads = Uploads(self.db, self.store, LIFETIME, 1 << 20)  # type: ignore[arg-type]
+
+    @property
+    def now(self) -> int:
+        """What the clock shows the actor that runs, which is noted."""
+        self.looked.append(self.shown)
+        return self.shown
 
     def new_key(self) -> Key:
         """Make the same keys whenever an actor does the same again."""
@@ -291,7 +302,7 @@ class World:
         assert standing.stage is not None
         stage = actor.stages[standing.stage]
         kept = dict(standing.kept)
-        self.acting, self.made = actor.name, standing.keys
+        self.acting, self.made, self.looked = actor.name, standing.keys, []
         running = stage(self, kept)
         answers = list(standing.answers)
         try:
@@ -305,22 +316,25 @@ class World:
         except StopIteration as end:
             self.standing[number] = Standing(end.value, kept, (), self.made)
         else:
-            self.standing[number] = Standing(standing.stage, standing.kept, tuple(answers), standing.keys)
+            shown = tuple(self.looked)
+            self.standing[number] = Standing(
+                standing.stage, standing.kept, tuple(answers), standing.keys, shown
+            )
         finally:
             running.close()
 
     def _replay(self, running: Coroutine[Any, Any, Any], answers: list[Any]) -> Step:
-        self.now = self.wall if not answers else answers[0][2]
+        self.shown = self.wall if not answers else answers[0][2]
         step: Step = running.send(None)
         for value, error, wall in answers:
             step = self._answer(running, value, error, wall)
-        self.now = self.wall
+        self.shown = self.wall
         return step
 
     def _answer(
         self, running: Coroutine[Any, Any, Any], value: Any, error: BaseException | None, wall: int
     ) -> Step:
-        self.now = wall
+        self.shown = wall
         step: Step = running.send(value) if error is None else running.throw(error)
         return step
 
@@ -334,7 +348,7 @@ class World:
 
     def alone(self, running: Coroutine[Any, Any, Any]) -> Any:
         """Run something to its end with nobody between."""
-        self.now = self.wall
+        self.shown = self.wall
         try:
             step = running.send(None)
             while True:

@@ -9,7 +9,7 @@ from typing import Any
 
 from moorage.errors import Problem
 from moorage.oci.digests import Digest
-from moorage.oci.errors import ManifestBlobUnknown
+from moorage.oci.errors import BlobUploadUnknown, ManifestBlobUnknown
 from moorage.oci.manifests import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from moorage.oci.names import RepositoryName, Tag
 from moorage.registry import blobs, collection, links, manifests, quotas, recount, repositories, trash
@@ -63,7 +63,11 @@ def ensuring(name: RepositoryName, data: bytes, here: int, *, row_first: bool = 
                 await world.store.write(begun.parts[0].key, 0, Given(data), None, limit=100)
                 _promised(kept, data, world.now)
                 return here + 1
-            sent = await world.uploads.append(begun, Given(data))
+            try:
+                sent = await world.uploads.append(begun, Given(data))
+            except BlobUploadUnknown:
+                # Its time was over: a client would begin anew.
+                return None
             try:
                 await world.uploads.finish(sent, Digest.of(data), SYSTEM)
             except Problem:

@@ -30,6 +30,7 @@ WHOLE = {
     "registry.relay._FIRST": "an outbox is emptied each second",
     "registry.quotas._COMING": "it adds up the uploads under way",
     "registry.projects._ALL": "it lists every project",
+    "identity.users._LISTED": "it lists every user, as the provider's API gives them: in one answer",
     "identity.users._OTHER_ADMINS": "it is asked when an administrator ceases to be one",
     "identity.keys._OTHERS": "a registry has few keys",
     "identity.keys._COUNT": "a registry has few keys",
