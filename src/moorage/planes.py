@@ -29,7 +29,7 @@ from moorage.registry.fsck import Report, Told
 from moorage.registry.opened import Limits, Registries, Registry
 from moorage.registry.pulls import Pulls
 from moorage.registry.slot_locks import OnThisMachine
-from moorage.registry.slots import Leases, Share, Slots
+from moorage.registry.slots import Leases, Peers, Share, Slots
 from moorage.registry.uploads import Uploads
 from moorage.storage import open_store
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 SECOND = 1_000_000
 FOLLOW = 0.5
 FIRST = "first"
+SERVES = "moorage serve registry"
+"""What a process that serves registries is called in PostgreSQL's list of who is connected."""
 SEEN = 10.0
 """Seconds in which a house that runs sees a new registry."""
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 compared, not bound
@@ -89,7 +91,7 @@ class RegistryPlane:
         place = set_.listening
         names = frozenset({place.host.lower(), *map(without_port, place.names)} - _EVERYWHERE - LOOPBACK)
         directory = Directory(parts.cell, place.registry_port, names, place.host in _EVERYWHERE)
-        counter = _counter(set_)
+        counter = _counter(set_, parts)
         open_ = opener(set_, parts, counter)
         return cls(directory, Registries(open_, set_.keeping.open_registries), counter)
 
@@ -150,13 +152,26 @@ class RegistryPlane:
             await asyncio.sleep(1)
 
 
-def _counter(set_: Settings) -> Counter | None:
+def peers(parts: Parts) -> Callable[[], Peers | None]:
+    """Count the processes that serve this cell's registries with this one, where its database can tell."""
+    if parts.postgres is None:
+        return lambda: None
+    listener = parts.postgres.listener
+    listener.count_as(SERVES)
+
+    def counted() -> Peers | None:
+        return None if listener.peers is None else Peers(*listener.peers)
+
+    return counted
+
+
+def _counter(set_: Settings, parts: Parts) -> Counter | None:
     if not set_.keeping.redis_url:
         return None
     # Imported here, since who has no such server should not pay for its client's memory.
     from moorage.registry.leases import Counter  # noqa: PLC0415
 
-    return Counter.at(set_.keeping.redis_url, set_.listening.workers)
+    return Counter.at(set_.keeping.redis_url, set_.listening.workers, peers(parts))
 
 
 def opener(
@@ -174,6 +189,8 @@ def opener(
         slowest_transfer=asked.slowest_transfer,
     )
 
+    known = peers(parts)
+
     def leases(entry: Entry) -> Leases:
         workers = set_.listening.workers
         if counter is not None:
@@ -181,7 +198,7 @@ def opener(
         if parts.postgres is None:
             # Files mean one machine, so its kernel sees every process.
             return OnThisMachine(parts.place.slots / entry.uuid, workers)
-        return Share(workers)
+        return Share(lambda: known() or Peers(workers, workers))
 
     async def open_(entry: Entry) -> Registry:
         db = await parts.open_database(entry)

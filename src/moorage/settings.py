@@ -156,7 +156,7 @@ class Keeping:
         kinds.url("redis", "rediss", "unix"),
         "",
         "The Valkey or Redis that replicas count parallel requests in; without one, the processes of one machine on"
-        " SQLite count together, and each process of a fleet counts its share.",
+        " SQLite count together, and each process of a fleet grants its share of the plan.",
         secret=True,
     )
     master_key: str = _setting(

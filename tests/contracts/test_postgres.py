@@ -219,6 +219,32 @@ async def test_a_schema_that_moves_under_a_statement_is_met_in_reads_and_in_turn
     await postgres.close()
 
 
+async def test_processes_of_one_name_count_each_other_and_the_dead_no_more(
+    postgres_server: PostgresServer,
+) -> None:
+    url = await asyncio.to_thread(postgres_server.cell)
+    processes = [await Postgres.connect(url) for _ in range(4)]
+    for process in processes[:3]:
+        process.listener.count_as("these")
+
+    async def seen(*expected: tuple[int, int] | None) -> None:
+        async with asyncio.timeout(30):
+            while sorted(map(str, (one.listener.peers for one in processes))) != sorted(map(str, expected)):
+                await asyncio.sleep(0.05)
+
+    await seen((3, 0), (3, 1), (3, 2), None)
+    first = next(one for one in processes if one.listener.peers == (3, 0))
+    await first.close()
+    processes.remove(first)
+    await seen((2, 0), (2, 1), None)
+    await asyncio.to_thread(postgres_server.kill)
+    await asyncio.to_thread(postgres_server.start)
+
+    await seen((2, 0), (2, 1), None)
+    for process in processes:
+        await process.close()
+
+
 async def test_a_change_that_takes_too_long_frees_its_turn(
     db: PostgresDatabase, postgres: Postgres, postgres_url: str
 ) -> None:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from moorage.oci.errors import TooManyRequests
-from moorage.registry.slots import Granted, Share, Slots
+from moorage.registry.slots import Granted, Peers, Share, Slots
 
 
 @pytest.mark.parametrize("most", [15, 45, 90])
@@ -43,6 +43,35 @@ async def test_nobody_is_refused_before_who_counts_has_answered():
             await slots.one("user:2", anonymous=False).__aenter__()
 
     assert slots.busy == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7, 15, 20])
+@pytest.mark.parametrize("most", [15, 45, 90])
+def test_the_shares_of_all_processes_are_the_plan_and_each_has_one_at_least(count: int, most: int):
+    shares = [Peers(count, rank).share(most) for rank in range(count)]
+
+    assert sum(shares) == max(most, count)
+    assert max(shares) - min(shares) <= 1
+
+
+async def test_a_share_follows_the_processes_that_come_and_go():
+    peers = [Peers(1, 0)]
+    slots = Slots(15, 0.01, Share(lambda: peers[0]))
+
+    async def held() -> int:
+        async with AsyncExitStack() as stack:
+            for number in range(20):
+                try:
+                    await stack.enter_async_context(slots.one(f"user:{number}", anonymous=False))
+                except TooManyRequests:
+                    return number
+        return 20
+
+    seen = []
+    for peers[0] in (Peers(1, 0), Peers(2, 0), Peers(2, 1), Peers(1, 0)):
+        seen.append(await held())
+
+    assert seen == [15, 8, 7, 15]
 
 
 async def test_who_waits_gets_the_next_slot():

@@ -19,6 +19,16 @@ CHANNEL = "moorage_access"
 BEAT = 0.4
 """Seconds between two questions whether the line still stands: a lost one is known within a second."""
 
+# One statement, so that who is counted counts itself from the first time on; the view is of one moment.
+_PEERS = """
+WITH called AS MATERIALIZED (SELECT set_config('application_name', $1, false) AS name)
+SELECT count(*) FILTER (WHERE pid <> pg_backend_pid()) + 1 AS peers,
+    count(*) FILTER (WHERE (backend_start, pid) < (SELECT backend_start, pid FROM pg_stat_activity
+        WHERE pid = pg_backend_pid())) AS before
+FROM pg_stat_activity, called
+WHERE datname = current_database() AND (application_name = called.name OR pid = pg_backend_pid())
+"""
+
 
 class Listener:
     """Keeps a number for each registry, which moves when the registry's access rows do.
@@ -35,11 +45,18 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
         self.heard = asyncio.Event()
         """Set when the line stands."""
+        self.peers: tuple[int, int] | None = None
+        """How many processes are counted with this one, and how many of them came before it, as last heard."""
+        self._called = ""
 
     def start(self) -> None:
         """Listen until stopped, through every loss."""
         if self._address.listen is not None:
             self._task = asyncio.get_running_loop().create_task(self._run(self._address.listen))
+
+    def count_as(self, name: str) -> None:
+        """Count the processes whose line has this name, which this one's takes: a line ends with its process."""
+        self._called = name
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -77,9 +94,18 @@ class Listener:
         self._moved.clear()
         self._base = next(self._numbers)
         self._hears = True
+        await self._ask(connection)
         self.heard.set()
         while True:
             await asyncio.sleep(BEAT)
+            await self._ask(connection)
+
+    async def _ask(self, connection: Connection) -> None:
+        """See that the line stands, and who else is there."""
+        if self._called:
+            counted = await connection.fetchrow(_PEERS, self._called, timeout=BEAT)
+            self.peers = (counted["peers"], counted["before"])
+        else:
             await connection.execute("SELECT 1", timeout=BEAT)
 
     def _hear(self, _connection: Any, _pid: int, _channel: str, payload: Any) -> None:

@@ -4,8 +4,8 @@ Each slot that is out is a member of a sorted set, scored with the time when it 
 second, in one batch, that its own last; so those of a process that died are free within three seconds. Requests of
 one moment share a round trip.
 
-When the server is away each process grants its share of the plan. When it is back it may have forgotten everything:
-until every process has told it again what is out, shares go on.
+When the server is away each process grants its share of the plan (``slots.Peers``). When it is back it may have
+forgotten everything: until every process has told it again what is out, shares go on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from moorage.registry.slots import Granted, Lease, half
+from moorage.registry.slots import Granted, Lease, Peers, half
 
 LOG = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class RedisLeases:
         asked, self.asked = self.asked, None
         if asked is None:
             return
-        share = max(1, asked.most // self.counter.processes)
+        share = self.counter.share(asked.most)
         granted: list[Lease | None] = []
         for anonymous in asked.wants:
             nameless = sum(lease.anonymous for lease in self.held)
@@ -188,13 +188,21 @@ class RedisLeases:
         ]
 
 
+def _unknown() -> Peers | None:
+    return None
+
+
 @dataclass(slots=True, eq=False)
 class Counter:
-    """One process's connection to the server that counts, for all its registries; ``processes`` share a plan without it."""
+    """One process's connection to the server that counts, for all its registries.
+
+    Without it a plan is shared by its *peers*, or if they are not known by as many ``processes`` as were seen last.
+    """
 
     client: redis.asyncio.Redis
     processes: int
     at_least: int
+    peers: Callable[[], Peers | None]
     process: str = field(default_factory=lambda: secrets.token_hex(8))
     _all: dict[str, RedisLeases] = field(default_factory=dict)
     _dirty: dict[RedisLeases, None] = field(default_factory=dict)
@@ -206,12 +214,12 @@ class Counter:
     _exact_from: float = 0.0
 
     @classmethod
-    def at(cls, url: str, processes: int) -> Counter:
+    def at(cls, url: str, processes: int, peers: Callable[[], Peers | None] = _unknown) -> Counter:
         """Count at the server that *url* names; nothing is asked of it yet."""
         client = redis.asyncio.Redis.from_url(
             url, socket_timeout=ANSWER, socket_connect_timeout=ANSWER, retry=Retry(NoBackoff(), 0)
         )
-        return cls(client, processes, processes)
+        return cls(client, processes, processes, peers)
 
     def of(self, registry: str) -> RedisLeases:
         """Give the leases of a registry, by its UUID."""
@@ -220,6 +228,10 @@ class Counter:
             keys = tuple(f"moorage:{{{registry}}}:{name}" for name in ("out", "anonymous", "line", "asked"))
             self._all[registry] = RedisLeases(self, keys)
         return self._all[registry]
+
+    def share(self, most: int) -> int:
+        """Give what of a plan this process may grant on its own."""
+        return (self.peers() or Peers(self.processes, self.processes)).share(most)
 
     def is_exact(self) -> bool:
         """Say whether the server answers and knows what is out."""

@@ -20,9 +20,10 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from moorage.registry.slots import Granted, Lease, Leases, Share, half
+from moorage.registry.slots import Granted, Lease, Leases, Peers, Share, half
 
 LOG = logging.getLogger(__name__)
 
@@ -233,7 +234,7 @@ class OnThisMachine:
                 self._opened = SlotFile.open(self.path)
             except OSError as error:
                 LOG.warning("slots cannot be locked, each process grants its share: %s", error)
-                self._opened = Share(self.processes)
+                self._opened = Share(partial(Peers, self.processes, self.processes))
         self._opened.ask(most, wants, waited, answer)
 
     def give_back(self, lease: Lease) -> None:

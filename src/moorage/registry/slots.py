@@ -5,7 +5,7 @@ most when there is one other. A transfer that hardly moves gives its slot back a
 
 The line of those who wait is this process's own. What is free is counted by *leases*, with every other process that
 serves the registry: by the kernel on one machine (``slot_locks``), by Valkey or Redis across replicas (``leases``),
-or, where processes share neither, as this process's share of the plan (``Share``, below).
+or, where processes have neither in common, as this process's share of the plan (``Share``, below).
 """
 
 import asyncio
@@ -59,11 +59,23 @@ def half(most: int) -> int:
     return max(most // 2, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The processes that serve a registry: how many they are, and which of them, from 0, is this one."""
+
+    count: int = 1
+    rank: int = 0
+
+    def share(self, most: int) -> int:
+        """Give this one's part of *most*: at least one, and else no more than *most* with all others' parts."""
+        return max(1, most // self.count + (self.rank < most % self.count))
+
+
 @dataclass(slots=True)
 class Share:
-    """This process's share of the plan, for it cannot see the requests of the other *processes*."""
+    """This process's share of the plan, for it cannot see the requests of its *peers*."""
 
-    processes: int = 1
+    peers: Callable[[], Peers] = Peers
     poll: float = 0.0
     local: bool = True
     busy: int = 0
@@ -72,7 +84,7 @@ class Share:
     def ask(self, most: int, wants: Sequence[bool], waited: float, answer: Callable[[Granted], None]) -> None:
         """Answer now."""
         del waited
-        share = max(1, most // self.processes)
+        share = self.peers().share(most)
         granted: list[Lease | None] = []
         for anonymous in wants:
             if self.busy < share and not (anonymous and self.anonymous >= half(share)):
