@@ -25,13 +25,13 @@ from moorage.db.postgres import Postgres
 from moorage.db.sqlite import SqliteDatabase
 from moorage.identity.keys import MasterKey
 from tests.functional.identity_world import Clock
-from tests.worlds import PASSWORD, HashedOnce
+from tests.worlds import MASTER_KEY, PASSWORD, HashedOnce
 
 T = TypeVar("T")
 
 BASE = "http://localhost:8080"
 ANYTHING = Limits(EVERYTHING)
-MASTER = MasterKey.parse("5a" * 32)
+MASTER = MasterKey.parse(MASTER_KEY)
 
 ACCOUNT = Statement(
     insert(account).values(

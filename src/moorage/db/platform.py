@@ -151,6 +151,16 @@ idempotency = _table(
 )
 Index("idempotency_created", idempotency.c.created_at)
 
+# --- what the provider signs with --------------------------------------------------------------------------------
+
+# ``public`` is an Ed25519 key's public half and ``id`` its SHA-256's first half; the private half is wrapped by the master
+# key that ``master`` names. The highest number signs; none is ever dropped, so that whatever was signed can be checked.
+provider_key = _table(
+    "provider_key", "access",
+    _id(), _big("number"), _bytes("public"), _bytes("secret"), _text("master"), _big("created_at"),
+)
+Index("provider_key_number", provider_key.c.number, unique=True)
+
 # --- what happened ---------------------------------------------------------------------------------------------
 
 def _happened(name: str) -> Table:

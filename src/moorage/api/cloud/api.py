@@ -12,6 +12,7 @@ from moorage.api.cloud.endpoints import CloudApi
 from moorage.api.cloud.projects import Projects
 from moorage.api.cloud.registries import Registries
 from moorage.api.cloud.routes import Route, Table
+from moorage.api.cloud.signing_keys import SigningKeys
 from moorage.api.cloud.users import Users
 from moorage.cloud.desk import Desk
 from moorage.identity.keys import MasterKey
@@ -45,6 +46,7 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
             *Projects(desk.platform, desk.catalogue).routes(),
             *registries.routes(),
             *Users(registries.rows, passwords).routes(),
+            *SigningKeys(desk.platform).routes(),
             *description.routes(),
         ]
     )

@@ -225,6 +225,16 @@ class CurrentCredential(Model):
     status: str
 
 
+class SigningKey(Model):
+    """The public half of a key that the provider signs with."""
+
+    key_id: str
+    algorithm: str
+    public_key: Annotated[str, Meta(description="PEM.")]
+    created_at: str
+    retired_at: Annotated[str | None, Meta(description="When another key took its place.")]
+
+
 class Refusal(Model):
     """What is answered when a call is refused."""
 

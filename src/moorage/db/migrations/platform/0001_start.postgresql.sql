@@ -59,6 +59,18 @@ CREATE TABLE cloud_outbox (
 
 CREATE UNIQUE INDEX cloud_outbox_uuid ON cloud_outbox (uuid);
 
+CREATE TABLE provider_key (
+	id TEXT COLLATE "C" NOT NULL,
+	number BIGINT NOT NULL,
+	public BYTEA NOT NULL,
+	secret BYTEA NOT NULL,
+	master TEXT COLLATE "C" NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX provider_key_number ON provider_key (number);
+
 CREATE TABLE cloud_project (
 	id TEXT COLLATE "C" NOT NULL,
 	account_id TEXT COLLATE "C" NOT NULL,

@@ -57,6 +57,18 @@ CREATE TABLE cloud_outbox (
 
 CREATE UNIQUE INDEX cloud_outbox_uuid ON cloud_outbox (uuid);
 
+CREATE TABLE provider_key (
+	id TEXT NOT NULL,
+	number BIGINT NOT NULL,
+	public BLOB NOT NULL,
+	secret BLOB NOT NULL,
+	master TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX provider_key_number ON provider_key (number);
+
 CREATE TABLE cloud_project (
 	id TEXT NOT NULL,
 	account_id TEXT NOT NULL,
