@@ -1,37 +1,33 @@
 """The composition root: builds servers and workers out of parts, and hands them their settings.
 
-It is the only reader of the settings. What one role needs is imported when that role starts, so
+It and `starting` are the only readers of the settings. What one role needs is imported when that role starts, so
 that each process holds no more than its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import logging
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from moorage import __version__, first_start, logs, running, settings
+from moorage import __version__, first_start, running, settings, starting
 from moorage.addresses import Addresses
 from moorage.cli import reference
 from moorage.cli.commands import Inherited, say
 from moorage.cli.greeting import Greeting, Made
-from moorage.kinds import BadSetting
 from moorage.settings import Settings
-from moorage.supervisor import HOPELESS, CannotListen, Child, Leash, Listener, Supervisor
+from moorage.supervisor import CannotListen, Child, Leash, Listener, Supervisor
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from moorage.parts import Parts, Place
+    from moorage.parts import Parts
     from moorage.planes import RegistryPlane
     from moorage.registry.fsck import Report as FsckReport
 
@@ -46,7 +42,7 @@ class Moorage:
 
     def up(self) -> int:
         """Run everything on this machine until a signal ends it."""
-        set_ = _start()
+        set_ = starting.start()
         first_start.make_folder(set_.keeping.data)
         house = Supervisor(_children(set_), _listeners(set_), set_.listening.shutdown_grace)
         try:
@@ -63,7 +59,7 @@ class Moorage:
 
     def prepare(self) -> int:
         """Make what is missing for a start, and write what `up` tells of it as JSON."""
-        set_ = _start()
+        set_ = starting.start()
 
         async def main() -> None:
             from moorage.identity.users import check_password
@@ -72,21 +68,21 @@ class Moorage:
 
             if set_.keeping.password:
                 check_password(set_.keeping.password)
-            async with _opened(set_, create=True, platform=True) as parts:
+            async with starting.opened(set_, create=True, platform=True) as parts:
                 await _ask_store(parts)
                 made, host = await first_registry(set_, parts)
                 await first_account(set_, parts, made.entry)
             say(json.dumps({"password": made.password, "host": host}))
             first_start.note_prepared(set_.keeping.data, set_.listening.zone, host)
 
-        return _run(main())
+        return starting.run(main())
 
     def serve(self, role: str, inherited: Inherited) -> int:
         """Serve the registry plane or the console in this process."""
         from moorage import sites
         from moorage.serving import serve
 
-        set_ = _start()
+        set_ = starting.start()
         leash = _leash(inherited)
         sockets = _sockets(set_, role, inherited)
         set_ = _as_opened(set_, sockets)
@@ -94,7 +90,7 @@ class Moorage:
 
         async def main() -> None:
             # Pulls need neither the platform's database nor any job: the registry plane never opens it.
-            async with _opened(set_, platform=role == "console") as parts:
+            async with starting.opened(set_, platform=role == "console") as parts:
                 if role == "console":
                     await serve(await sites.console(set_, parts, sockets), leash, grace)
                 else:
@@ -104,35 +100,35 @@ class Moorage:
                     await serve(sites.registry(set_, parts, sockets, plane), leash, grace, beside)
                     await plane.close()
 
-        return _run(main())
+        return starting.run(main())
 
     def work(self, inherited: Inherited) -> int:
         """Do background work in this process."""
         from moorage import working
         from moorage.serving import on_signal
 
-        set_ = _start()
+        set_ = starting.start()
         leash = _leash(inherited)
 
         async def main() -> None:
             asked = asyncio.Event()
             on_signal(asked.set)
-            async with _opened(set_, platform=True) as parts:
+            async with starting.opened(set_, platform=True) as parts:
                 if leash is not None:
                     leash.ready()
                 await working.work(working.Worker.of(set_, parts), asked, set_.upkeep.worker_name)
 
-        return _work(main())
+        return starting.run_worker(main())
 
     def collect(self, name: str | None) -> int:
         """Collect now what nothing needs any more."""
         from moorage import working
 
-        set_, _ = _within()
+        set_, _ = starting.within()
 
         async def main() -> None:
             found = False
-            async with _opened(set_) as parts:
+            async with starting.opened(set_) as parts:
                 async for entry, done in working.collect_now(parts, working.terms(set_, parts), name):
                     found = True
                     say(
@@ -143,17 +139,17 @@ class Moorage:
             if not found:
                 sys.exit(f"there is no registry {name} here" if name else "there is no registry here")
 
-        return _run(main())
+        return starting.run(main())
 
     def fsck(self, name: str | None, *, digests: bool, repair: bool) -> int:
         """Check that what is held is whole."""
         from moorage import planes
 
-        set_, _ = _within()
+        set_, _ = starting.within()
         reports: list[FsckReport] = []
 
         async def main() -> None:
-            async with _opened(set_) as parts:
+            async with starting.opened(set_) as parts:
                 async for entry, report in planes.fsck(
                     parts, name, digests=digests, repair=repair, told=_count
                 ):
@@ -162,15 +158,15 @@ class Moorage:
             if not reports:
                 sys.exit(f"there is no registry {name} here" if name else "there is no registry here")
 
-        return _run(main()) or int(any(report.left for report in reports))
+        return starting.run(main()) or int(any(report.left for report in reports))
 
     def migrate(self, *, contract: bool) -> int:
         """Make or upgrade the schema."""
         from moorage import parts
 
-        place = _place(_beside()[0])
+        place = starting.place_of(starting.beside()[0])
         first_start.make_folder(place.data)
-        with _told():
+        with starting.telling():
             parts.upgrade(place, contract=contract)
         return 0
 
@@ -178,60 +174,60 @@ class Moorage:
         """Make a further registry."""
         from moorage import planes
 
-        set_, runs = _within()
+        set_, runs = starting.within()
 
         async def main() -> None:
-            async with _opened(set_) as parts:
+            async with starting.opened(set_) as parts:
                 made = await planes.create_registry(set_, parts, name, plan)
             address = Addresses(set_.listening).of(made.entry)
             answers = runs and await planes.answers(set_, made.entry)
             say(str(Made(name, address, made.password, runs=runs, answers=answers)))
 
-        return _run(main())
+        return starting.run(main())
 
     def copy(self, folder: Path) -> int:
         """Copy everything while it runs."""
         from moorage import planes
 
-        set_, _ = _within()
+        set_, _ = starting.within()
         if folder.exists() and any(folder.iterdir()):
             sys.exit(f"{folder}: a copy needs an empty folder")
 
         async def main() -> None:
-            async with _opened(set_) as parts:
+            async with starting.opened(set_) as parts:
                 copied = await planes.copy_cell(parts, folder)
                 say(f"{copied.rows} rows and {copied.blobs} blobs ({copied.bytes} bytes) are in {folder}.\n")
                 say(
                     "Its master key is not: start it with MOORAGE_MASTER_KEY, or put the key's file beside it.\n"
                 )
 
-        return _run(main())
+        return starting.run(main())
 
     def create_application(self, name: str) -> int:
         """Make an application that may make every call of the API."""
         from moorage import ordering
 
-        set_, _ = _within()
+        set_, _ = starting.within()
 
         async def main() -> None:
-            async with _opened(set_, platform=True) as parts:
+            async with starting.opened(set_, platform=True) as parts:
                 say(await ordering.create_application(set_, parts, name))
 
-        return _run(main())
+        return starting.run(main())
 
     def list_registries(self) -> int:
         """List the registries."""
-        set_, _ = _within()
+        set_, _ = starting.within()
 
         async def main() -> None:
             from moorage.cloud import provisioning
 
-            async with _opened(set_) as parts:
+            async with starting.opened(set_) as parts:
                 for one in await provisioning.listed(parts.cell):
                     address = Addresses(set_.listening).of(one)
                     say(f"{one.name}\t{one.plan}\t{one.state}\t{address}\t{one.uuid}\n")
 
-        return _run(main())
+        return starting.run(main())
 
     def rotate_key(self, *, alone: bool) -> int:
         """Wrap every secret by a new master key, or end a rotation that was begun."""
@@ -260,52 +256,22 @@ class Moorage:
 def _rekeyed(work: Callable[[Parts], Awaitable[str]]) -> int:
     from moorage.rekeying import CannotRotate
 
-    set_, _ = _within()
+    set_, _ = starting.within()
 
     async def main() -> None:
-        async with _opened(set_, platform=True) as parts:
+        async with starting.opened(set_, platform=True) as parts:
             say(await work(parts))
 
     try:
-        return _run(main())
+        return starting.run(main())
     except CannotRotate as refused:
-        _give_up(str(refused), 1)
+        starting.give_up(str(refused), 1)
 
 
 def _count(what: str, count: int) -> None:
     """Tell somebody who waits how far it is."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{what}: {count}\033[K\r")
-
-
-def _start(environ: Mapping[str, str] = os.environ) -> Settings:
-    try:
-        set_ = settings.read(environ)
-    except BadSetting as bad:
-        _give_up(str(bad), HOPELESS)
-    logs.start(set_.logging.level, set_.logging.format)
-    return set_
-
-
-def _beside() -> tuple[Settings, bool]:
-    """Start as the house does that runs in the data folder, but for what is set here; say whether one runs."""
-    try:
-        data = settings.folder(os.environ)
-        house = running.settings_of(data)
-    except BadSetting as bad:
-        _give_up(str(bad), HOPELESS)
-    except running.CannotAsk as refused:
-        _give_up(str(refused), 1)
-    return _start(settings.beside(house, os.environ)), bool(house)
-
-
-def _within() -> tuple[Settings, bool]:
-    """Start as `_beside` does, but only where a house has been made."""
-    set_, runs = _beside()
-    if not set_.keeping.database_url and not _place(set_).cell_file.exists():
-        wanted = "`moorage up` makes one; where one is elsewhere, set MOORAGE_DATA to its folder"
-        _give_up(f"there is no house in {set_.keeping.data}: {wanted}", 1)
-    return set_, runs
 
 
 async def _up(set_: Settings, house: Supervisor) -> int:
@@ -382,28 +348,6 @@ def _sockets(set_: Settings, role: str, inherited: Inherited) -> Sockets:
         sys.exit(str(refused))
 
 
-def _place(set_: Settings) -> Place:
-    from moorage.parts import Place
-
-    kept = set_.keeping
-    return Place(
-        kept.data,
-        kept.database_url,
-        kept.blobs,
-        kept.master_key,
-        connections=kept.database_connections,
-        platform_url=kept.platform_url,
-    )
-
-
-def _opened(
-    set_: Settings, *, create: bool = False, platform: bool = False
-) -> AbstractAsyncContextManager[Parts]:
-    from moorage import parts
-
-    return parts.opened(_place(set_), create=create, platform=platform)
-
-
 async def _ask_store(parts: Parts) -> None:
     """Find out before anybody pushes whether the store lets us in."""
     from moorage.errors import Unavailable
@@ -411,65 +355,7 @@ async def _ask_store(parts: Parts) -> None:
     try:
         await parts.ask_store()
     except Unavailable as away:
-        _give_up(f"MOORAGE_STORE_URL: {away}", 1)
-
-
-def _run(main: Coroutine[Any, Any, None]) -> int:
-    from moorage.api.http.server import run
-
-    with _told():
-        run(main)
-    return 0
-
-
-def _work(main: Coroutine[Any, Any, None]) -> NoReturn:
-    from moorage.jobs import CannotWork
-
-    status: object = 1
-    try:
-        try:
-            status = _run(main)
-        except* CannotWork as broken:
-            sys.stderr.write("".join(f"{one}\n" for one in broken.exceptions))
-    except SystemExit as told:
-        status = told.code
-    except BaseException:
-        # Whatever it was, the process ends here, with this line.
-        LOG.exception("the worker failed")
-    # Threads of the jobs' engine may wait for a database that does not come back. Whatever they do, the next worker
-    # takes it up.
-    logging.shutdown()
-    os._exit(status if isinstance(status, int) else 1)
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Turn what an operator has to put right into one line, and a status that says it."""
-    from moorage.cloud.catalogue import CatalogueInvalid
-    from moorage.errors import NewerSchema, Problem
-    from moorage.identity.keys import MasterKeyWrong
-    from moorage.identity.users import PasswordTooWeak
-    from moorage.storage.opening import StoreAddressInvalid
-
-    try:
-        yield
-    except MasterKeyWrong as wrong:
-        _give_up(f"MOORAGE_MASTER_KEY: {wrong}", HOPELESS)
-    except CatalogueInvalid as wrong:
-        _give_up(f"MOORAGE_CATALOGUE: {wrong}", HOPELESS)
-    except BadSetting as bad:
-        _give_up(str(bad), HOPELESS)
-    except StoreAddressInvalid as wrong:
-        _give_up(f"MOORAGE_STORE_URL: {wrong}", HOPELESS)
-    except PasswordTooWeak as wrong:
-        _give_up(f"MOORAGE_PASSWORD: {wrong}", HOPELESS)
-    except Problem as problem:
-        _give_up(str(problem), HOPELESS if isinstance(problem, NewerSchema) else 1)
-
-
-def _give_up(line: str, status: int) -> NoReturn:
-    sys.stderr.write(f"{line}\n")
-    sys.exit(status)
+        starting.give_up(f"MOORAGE_STORE_URL: {away}", 1)
 
 
 def _leash(inherited: Inherited) -> Leash | None:
