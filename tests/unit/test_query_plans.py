@@ -29,7 +29,7 @@ T = TypeVar("T")
 RAW = Digest.of(b"x").raw
 NAME = {"name": "team/app"}
 PAGE = {"after": "", "most": 100}
-REFERRERS = {**NAME, "subject": RAW, "after_id": 0, "most": 100}
+REFERRERS = {**NAME, "subject": RAW, "most": 100}
 
 # Query, its parameters, and the indexes that its plan must name.
 PLANS: list[tuple[str, Statement, dict[str, Any], set[str]]] = [
@@ -43,11 +43,17 @@ PLANS: list[tuple[str, Statement, dict[str, Any], set[str]]] = [
     ("blob in repository", blobs._FIND, {**NAME, "digest": RAW}, {"repository_name", "blob_digest"}),
     ("mount from anywhere", blobs._FIND_ANYWHERE, {"projects": [1, 2], "digest": RAW}, {"blob_digest"}),
     ("tags page", listings._TAGS, {**PAGE, "repository": 1}, {"tag_current"}),
-    ("referrers page", listings._REFERRERS, {**REFERRERS, "after_type": ""}, {"manifest_subject"}),
+    ("referrers page", listings._REFERRERS, REFERRERS, {"manifest_subject"}),
     (
         "referrers of a type",
         listings._REFERRERS_OF_TYPE,
-        {**REFERRERS, "artifact_type": "a/b"},
+        {**REFERRERS, "artifact_type": "a/b", "after_id": 5},
+        {"manifest_subject"},
+    ),
+    (
+        "referrers of later types",
+        listings._REFERRERS_OF_LATER_TYPES,
+        {**REFERRERS, "after_type": "a/b"},
         {"manifest_subject"},
     ),
     ("catalog page", repositories._PAGE, PAGE, {"repository_name"}),

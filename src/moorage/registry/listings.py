@@ -3,8 +3,9 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, select, tuple_
+from sqlalchemy import bindparam, select
 
 from moorage.db import Reader, Statement
 from moorage.db.tables import manifest, project, repository, tag
@@ -42,16 +43,17 @@ _HOME = (
 _OF_SUBJECT = select(_m.id, _m.digest, _m.media_type, _m.artifact_type, _m.size, _m.annotations).where(
     _m.repository_id == _HOME, _m.subject == bindparam("subject"), _m.deleted_at.is_(None)
 )
-_REFERRERS = Statement(
-    _OF_SUBJECT.where(
-        tuple_(_m.artifact_type, _m.id) > tuple_(bindparam("after_type"), bindparam("after_id"))
-    )
-    .order_by(_m.artifact_type, _m.id)
-    .limit(bindparam("most"))
-)
+_REFERRERS = Statement(_OF_SUBJECT.order_by(_m.artifact_type, _m.id).limit(bindparam("most")))
+# A cursor stands within a type: what is left of it, and every later type, are two searches. Of one comparison of both
+# columns SQLite would seek the first alone, and so read all that earlier pages held.
 _REFERRERS_OF_TYPE = Statement(
     _OF_SUBJECT.where(_m.artifact_type == bindparam("artifact_type"), _m.id > bindparam("after_id"))
     .order_by(_m.id)
+    .limit(bindparam("most"))
+)
+_REFERRERS_OF_LATER_TYPES = Statement(
+    _OF_SUBJECT.where(_m.artifact_type > bindparam("after_type"))
+    .order_by(_m.artifact_type, _m.id)
     .limit(bindparam("most"))
 )
 
@@ -80,15 +82,19 @@ async def referrers(
     subject: Digest,
     *,
     artifact_type: str | None,
-    after: tuple[str, int] = ("", 0),
+    after: tuple[str, int] | None = None,
     most: int,
 ) -> list[Referrer]:
     """Give up to *most* live manifests that refer to *subject*, which need not exist, after a cursor."""
-    page = {"name": name.text, "subject": subject.raw, "after_id": after[1], "most": most}
-    if artifact_type is None:
-        rows = await reader.all(_REFERRERS, after_type=after[0], **page)
+    of: dict[str, Any] = {"name": name.text, "subject": subject.raw}
+    if artifact_type is None and after is None:
+        rows = await reader.all(_REFERRERS, **of, most=most)
     else:
-        rows = await reader.all(_REFERRERS_OF_TYPE, artifact_type=artifact_type, **page)
+        type_, id_ = after or ("", 0)
+        one = type_ if artifact_type is None else artifact_type
+        rows = await reader.all(_REFERRERS_OF_TYPE, **of, artifact_type=one, after_id=id_, most=most)
+        if artifact_type is None and len(rows) < most:
+            rows += await reader.all(_REFERRERS_OF_LATER_TYPES, **of, after_type=type_, most=most - len(rows))
     return [
         Referrer(
             row.id,

@@ -95,7 +95,7 @@ async def list_referrers(ask: Ask) -> None:
     subject, artifact_type = ask.digest, ask.query("artifactType")
     most, _ = ask.page()
     type_, _, id_ = (ask.query("after") or "").rpartition(":")
-    after = (type_, int(id_)) if id_.isascii() and id_.isdigit() and len(id_) < 19 else ("", 0)  # noqa: PLR2004 64 bits
+    after = (type_, int(id_)) if id_.isascii() and id_.isdigit() and len(id_) < 19 else None  # noqa: PLR2004 64 bits
     found = await listings.referrers(
         ask.registry.db, ask.name, subject, artifact_type=artifact_type, after=after, most=max(most, 1) + 1
     )
