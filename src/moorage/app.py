@@ -95,7 +95,12 @@ class Moorage:
                     await serve(await sites.console(set_, parts, sockets), leash, grace)
                 else:
                     plane = _plane(set_, parts)
-                    beside = [plane.registries.tend(set_.upkeep.pulls_interval), plane.follow_plans()]
+                    interval = set_.upkeep.pulls_interval
+                    beside = [
+                        plane.registries.tend(interval),
+                        plane.meter.tend(interval),
+                        plane.follow_plans(),
+                    ]
                     beside += [plane.open_ports(leash)] if leash else []
                     await serve(sites.registry(set_, parts, sockets, plane), leash, grace, beside)
                     await plane.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moorage.addresses import without_port
-from moorage.api import token
+from moorage.api import tallies, token
 from moorage.api.distribution.endpoints import Distribution
 from moorage.api.front import nothing_here
 from moorage.api.http.at_once import Whole
@@ -30,6 +30,7 @@ from moorage.registry.opened import Limits, Registries, Registry
 from moorage.registry.pulls import Pulls
 from moorage.registry.slot_locks import OnThisMachine
 from moorage.registry.slots import Leases, Peers, Share, Slots
+from moorage.registry.traffic import Meter
 from moorage.registry.uploads import Uploads
 from moorage.storage import open_store
 
@@ -67,7 +68,9 @@ class RegistryApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on by its path."""
         path = scope["path"]
-        with self.distribution.registry.use:
+        registry = self.distribution.registry
+        tally, receive, send = tallies.watched(scope, receive, send)
+        with registry.use, tallies.Counted(registry.traffic, scope, tally):
             if path.startswith("/v2/") or path == "/v2":
                 await self.distribution(scope, receive, send)
             elif path == token.PATH:
@@ -83,6 +86,7 @@ class RegistryPlane:
     directory: Directory
     registries: Registries
     counter: Counter | None
+    meter: Meter
     _apps: dict[int, tuple[Registry, RegistryApp]] = field(default_factory=dict)
 
     @classmethod
@@ -92,8 +96,9 @@ class RegistryPlane:
         names = frozenset({place.host.lower(), *map(without_port, place.names)} - _EVERYWHERE - LOOPBACK)
         directory = Directory(parts.cell, place.registry_port, names, place.host in _EVERYWHERE)
         counter = _counter(set_, parts)
-        open_ = opener(set_, parts, counter)
-        return cls(directory, Registries(open_, set_.keeping.open_registries), counter)
+        meter = Meter(parts.cell)
+        open_ = opener(set_, parts, meter, counter)
+        return cls(directory, Registries(open_, set_.keeping.open_registries), counter, meter)
 
     def known(self, host: str, port: int) -> RegistryApp | None:
         """Give what answers for a host name on a port, if that need not be asked."""
@@ -135,8 +140,9 @@ class RegistryPlane:
                         registry.slots.resize(entry.parallel)
 
     async def close(self) -> None:
-        """Close every registry, and give back what this process counted elsewhere."""
+        """Close every registry, write down what was counted, and give back what this process counted elsewhere."""
         await self.registries.close()
+        await self.meter.write_down()
         if self.counter is not None:
             await self.counter.close()
 
@@ -175,7 +181,7 @@ def _counter(set_: Settings, parts: Parts) -> Counter | None:
 
 
 def opener(
-    set_: Settings, parts: Parts, counter: Counter | None = None
+    set_: Settings, parts: Parts, meter: Meter, counter: Counter | None = None
 ) -> Callable[[Entry], Awaitable[Registry]]:
     """Give what opens a registry: its rows, its bytes, and who may do what with them."""
     passwords = Passwords(threads=set_.entering.password_checks)
@@ -213,7 +219,9 @@ def opener(
         )
         uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
         slots = Slots(0, asked.parallel_wait, leases(entry))
-        return Registry(entry, db, store, access, uploads, Pulls(db), Gathered(db), slots, limits)
+        return Registry(
+            entry, db, store, access, uploads, Pulls(db), Gathered(db), slots, limits, meter.of(entry.uuid)
+        )
 
     return open_
 

@@ -303,7 +303,8 @@ class Upkeep:
         "PULLS_INTERVAL",
         kinds.duration("100ms", "1h"),
         "10s",
-        "How often pull counts and times, gathered in memory, are written.",
+        "How often counts of pulls, requests and traffic, gathered in memory, are written: what a process that is killed"
+        " takes with it.",
     )
     events_kept: float = _setting(
         "EVENTS_KEPT",

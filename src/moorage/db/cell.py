@@ -4,6 +4,8 @@ The control plane writes it and the registry plane reads it. It stands in the ce
 nothing of the platform's.
 """
 
+from typing import Final
+
 from sqlalchemy import Column, ForeignKey, Identity, Index, MetaData, Table, text
 
 from moorage.db.tables import ASCII, BIG, NUMBER, SMALL
@@ -47,4 +49,30 @@ host = Table(
     Column("entry_id", BIG, ForeignKey("entry.id"), nullable=False),
     Column("created_at", BIG, nullable=False),
     info={"kind": "access"},
+)
+
+TRAFFIC: Final = ("manifest_pulls", "blob_pulls", "pushes", "others", "refusals", "bytes_in", "bytes_out")
+"""What is counted of a registry's requests."""
+
+# What a process (``source``) has counted of a registry in an hour, all of it, so a row that is written again is right
+# still. It stands here and not among the registry's own rows since one change writes those of all registries that a
+# process serves. ``writes`` counts how often it was written, and ``rolled`` is that count as it was when the platform
+# took over what stands here: while they differ, the platform has it to do.
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("hour", BIG, primary_key=True, autoincrement=False),
+    Column("entry_uuid", ASCII, primary_key=True),
+    Column("source", ASCII, primary_key=True),
+    *(Column(name, BIG, nullable=False, server_default=text("0")) for name in TRAFFIC),
+    Column("writes", BIG, nullable=False),
+    Column("rolled", BIG, nullable=False, server_default=text("0")),
+    info={"kind": "record"},
+)
+Index(
+    "traffic_due",
+    traffic.c.hour,
+    traffic.c.entry_uuid,
+    sqlite_where=text("writes <> rolled"),
+    postgresql_where=text("writes <> rolled"),
 )

@@ -14,6 +14,7 @@ from moorage.registry.directory import Entry
 from moorage.registry.events import Gathered
 from moorage.registry.pulls import Pulls
 from moorage.registry.slots import Slots
+from moorage.registry.traffic import Traffic
 from moorage.registry.uploads import Uploads
 from moorage.storage import BlobStore
 
@@ -61,6 +62,7 @@ class Registry:
     gathered: Gathered
     slots: Slots
     limits: Limits
+    traffic: Traffic = field(default_factory=Traffic)
     use: Use = field(default_factory=Use)
 
     async def write_down(self, *, pulls: bool) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
+from moorage.api import tallies
 from moorage.api.distribution import paths, pulls
 from moorage.api.distribution.asks import Ask, Pull
 from moorage.api.distribution.paths import Place
@@ -72,7 +73,9 @@ class AtOnce:
         except Problem:
             # It is told in the usual way, which finds it out again.
             return None
-        whole.again = Again(registry, who, version, ask.pulled).holds
+        size = len(whole.body)
+        tallies.count_at_once(registry.traffic, size, pulled=ask.pulled is not None)
+        whole.again = Again(registry, who, version, ask.pulled, size).holds
         return whole
 
     def _who(self, authorization: bytes | None, name: str, version: int) -> Identified | None:
@@ -96,6 +99,7 @@ class Again:
     who: Identified
     version: int
     pull: Pull | None
+    size: int
 
     def holds(self, request_id: str) -> bool:
         """Say whether it is right for the same request again, and count the pull if so."""
@@ -104,6 +108,7 @@ class Again:
             return False
         if not registry.slots.spare(anonymous=self.who.caller.is_anonymous):
             return False
+        tallies.count_at_once(registry.traffic, self.size, pulled=self.pull is not None)
         if self.pull is not None:
             self.pull.count(request_id)
         return True

@@ -39,6 +39,10 @@ class Cycle(RequestResponseCycle):
     # The answer's head, until it is sent together with the first of its body: two packets for a
     # short answer would cost both ends twice.
     head: bytes = b""
+    # What came of the body, what went of the answer's, and the answer's status once it is begun.
+    came = 0
+    went = 0
+    status = 0
 
     @classmethod
     def of(cls, proto: Protocol, version: str) -> Self:
@@ -66,6 +70,10 @@ class Cycle(RequestResponseCycle):
             return
         self.failure = failure
         self.message_event.set()
+
+    def tally(self) -> tuple[int, int, int]:
+        """Extension ``moorage.tally``: how many bytes came, how many went, and the status."""
+        return self.came, self.went, self.status
 
     # Reading
 
@@ -167,6 +175,7 @@ class Cycle(RequestResponseCycle):
             text = "a header's value holds a line's end"
             raise RuntimeError(text)
         self.response_started = True
+        self.status = status
         self.waiting_for_100_continue = False
         self.chunked_encoding = chunked
         self.expected_content_length = _ENDLESS if endless else length or 0
@@ -200,10 +209,12 @@ class Cycle(RequestResponseCycle):
             self.expected_content_length = 0
             body = b""
         elif self.chunked_encoding:
+            self.went += len(body)
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if not more:
                 body += b"0\r\n\r\n"
         else:
+            self.went += len(body)
             self.expected_content_length -= len(body)
             if self.expected_content_length < 0:
                 text = "the body is longer than its content-length"

@@ -27,7 +27,7 @@ from moorage.api.http.problems import RequestMalformed, RequestTimeout
 from moorage.api.http.quick import END_OF_HEAD, QuickHeads
 from moorage.api.http.receiving import Receiving
 from moorage.api.http.receiving_chunks import ReceivingChunks
-from moorage.api.http.responses import PACE, SENDFILE
+from moorage.api.http.responses import PACE, SENDFILE, TALLY
 from moorage.storage.store import Disconnected
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class Protocol(QuickHeads):
 
     def _allow(self, cycle: Cycle, *, alone: bool) -> None:
         """Offer what needs the socket itself."""
-        extensions: dict[str, Any] = {PACE: self.pace}
+        extensions: dict[str, Any] = {PACE: self.pace, TALLY: cycle.tally}
         cycle.scope["extensions"] = extensions
         if self.scheme != "http":
             return
@@ -287,6 +287,7 @@ class Protocol(QuickHeads):
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body until it is asked for; after the answer, drop it."""
         self.moved += len(body)
+        cast("Cycle", self.cycle).came += len(body)
         if self.body_left is not None:
             self.body_left -= len(body)
         if self.cycle.response_complete:

@@ -60,6 +60,7 @@ class Receiving:
             await self._receive()
         finally:
             await self._stop()
+            cycle.came = self.total
         if self.left:
             raise Disconnected
         return self.total

@@ -28,6 +28,9 @@ SENDFILE = "moorage.sendfile"
 PACE = "moorage.pace"
 """The ASGI extension that tells how many bytes of a connection moved, and whether its other end is waited for."""
 
+TALLY = "moorage.tally"
+"""The ASGI extension that tells how many bytes of a request's body came, how many of its answer's went, and its status."""
+
 JSON: Header = (b"content-type", b"application/json")
 PIECE = 256 * 1024
 

@@ -82,6 +82,7 @@ class Sending:
             return
         self.at += sent
         self.cycle.proto.moved += sent
+        self.cycle.went += sent
         if self.at >= self.end:
             done.set_result(None)
         elif not sent:
