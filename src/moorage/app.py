@@ -208,15 +208,16 @@ class Moorage:
 
         return starting.run(main())
 
-    def create_application(self, name: str) -> int:
-        """Make an application that may make every call of the API."""
+    def create_application(self, name: str, *, oauth2: bool) -> int:
+        """Make an application, or a client of OAuth2, that may make every call of the API."""
         from moorage import ordering
 
         set_, _ = starting.within()
+        create = ordering.create_client if oauth2 else ordering.create_application
 
         async def main() -> None:
             async with starting.opened(set_, platform=True) as parts:
-                say(await ordering.create_application(set_, parts, name))
+                say(await create(set_, parts, name))
 
         return starting.run(main())
 

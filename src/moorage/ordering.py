@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from moorage.settings import Listening, Settings
 
 SECOND = 1_000_000
+OAUTH2_TOKEN = "/auth/oauth2/token"  # noqa: S105 - a path, no password
 
 
 def is_free(place: Listening, port: int) -> bool:
@@ -116,4 +117,19 @@ async def create_application(set_: Settings, parts: Parts, name: str) -> str:
         f"Application key     {made.key}\n"
         f"Application secret  {made.secret}\n"
         f"Consumer key        {made.consumer_key}\n"
+    )
+
+
+async def create_client(set_: Settings, parts: Parts, name: str) -> str:
+    """Make an OAuth2 client that may do everything in the first cloud project, and write what a program asks with."""
+    made = await parts.platform.change(
+        lambda tx: applications.create_client(tx, name=name, origin=Origin("operator"))
+    )
+    console = Addresses(set_.listening).console
+    return (
+        f"Endpoint       {console}/1.0\n"
+        f"Token URL      {console}{OAUTH2_TOKEN}\n"
+        f"Cloud project  {made.cloud_project}\n"
+        f"Client id      {made.client}\n"
+        f"Client secret  {made.secret}\n"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.routing import Router
 
@@ -20,15 +20,21 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
 
+    from starlette.routing import Route
     from starlette.types import ASGIApp
 
     from moorage.parts import Parts
     from moorage.planes import RegistryPlane
     from moorage.settings import Settings
-    from moorage.web.console import Console
-    from moorage.web.validation import Validation
 
     Sockets = Mapping[str, Sequence[socket.socket]]
+
+    class Pages(Protocol):
+        """What answers at some paths."""
+
+        def routes(self) -> list[Route]:
+            """List them."""
+            ...
 
 
 def registry(set_: Settings, parts: Parts, sockets: Sockets, plane: RegistryPlane) -> list[Site]:
@@ -41,6 +47,7 @@ def registry(set_: Settings, parts: Parts, sockets: Sockets, plane: RegistryPlan
 async def console(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
     """Give what the console's and the operator's ports answer with; raises BadSetting."""
     from moorage.api.cloud.api import cloud_api  # noqa: PLC0415 - the registry plane should not pay for it.
+    from moorage.api.cloud.tokens import Tokens  # noqa: PLC0415 - as above.
     from moorage.cloud import provisioning  # noqa: PLC0415 - as above.
     from moorage.identity.passwords import Passwords  # noqa: PLC0415 - as above.
     from moorage.ordering import desk  # noqa: PLC0415 - as above.
@@ -56,6 +63,7 @@ async def console(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
         health,
         Console(address, first_start.first_push(address)),
         validation.Validation(parts.platform, passwords),
+        Tokens(parts.platform),
         rest=cloud_api(desk(set_, parts), parts.master, passwords, validation=validation.PATH),
     )
     return [_site(set_, "console", pages, sockets), _site(set_, "ops", _pages(health), sockets)]
@@ -94,7 +102,7 @@ def _tls(set_: Settings) -> ssl.SSLContext | None:
         raise BadSetting(f"MOORAGE_TLS_CERT, MOORAGE_TLS_KEY: they cannot be used: {error}") from None
 
 
-def _pages(health: Health, *others: Console | Validation, rest: ASGIApp = nothing_here) -> ASGIApp:
+def _pages(health: Health, *others: Pages, rest: ASGIApp = nothing_here) -> ASGIApp:
     """Put pages together; *rest* answers every other path."""
     routes = [*health.routes(), *(route for page in others for route in page.routes())]
     return Router(routes, redirect_slashes=False, default=rest)

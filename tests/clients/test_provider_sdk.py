@@ -13,13 +13,14 @@ import httpx
 import ovh
 import pytest
 from ovh import config
-from ovh.client import ENDPOINTS
+from ovh.client import ENDPOINTS, OAUTH2_TOKEN_URLS
 from ovh.exceptions import (
     APIError,
     BadParametersError,
     InvalidCredential,
     InvalidKey,
     NotGrantedCall,
+    OAuth2FailureError,
     ResourceConflictError,
     ResourceNotFoundError,
 )
@@ -33,6 +34,7 @@ SECONDS = 60
 PRINTED = re.compile(
     r"^(Cloud project|Application key|Application secret|Consumer key) +(\w+)$", re.MULTILINE
 )
+CLIENT = re.compile(r"^(Client id|Client secret) +(\S+)$", re.MULTILINE)
 FROM, TO = "--src-tls-verify=false", "--dest-tls-verify=false"
 SMALL, MEDIUM = "9f728ba5-998b-4401-ab0f-497cd8bc6a89", "c5ddc763-be75-48f7-b7ec-e923ca040bee"
 
@@ -47,6 +49,8 @@ class Place:
     secret: str
     consumer: str
     project: str
+    data: Path
+    given: dict[str, str]
 
     def client(self, consumer: str | None = None, **changed: str) -> Any:
         """Make the SDK's client, which is told the endpoint as its table of endpoints has it."""
@@ -78,8 +82,35 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             keys["Application secret"],
             keys["Consumer key"],
             keys["Cloud project"],
+            data,
+            given,
         )
         del ENDPOINTS[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An OAuth2 client, made by a command."""
+
+    place: Place
+    id: str
+    secret: str
+
+    def client(self, **changed: str) -> Any:
+        """Make the SDK's client, which asks for tokens by itself."""
+        return ovh.Client(self.place.name, **({"client_id": self.id, "client_secret": self.secret} | changed))
+
+
+@pytest.fixture
+def service(place: Place, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """Make a client with the command, and tell the SDK where tokens are asked for."""
+    made = moorage("application", "create", "--oauth2", "sdk", data=place.data, **place.given)
+    assert made.returncode == 0, made.stderr
+    told = dict(CLIENT.findall(made.stdout))
+    monkeypatch.setitem(OAUTH2_TOKEN_URLS, place.name, f"{place.up.console}/auth/oauth2/token")
+    # The library takes no plain HTTP otherwise; these tests are on loopback.
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+    return Service(place, told["Client id"], told["Client secret"])
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +197,33 @@ def test_a_deleted_registry_serves_nobody_until_it_is_taken_back(place: Place, t
     ready(made.client, made.path, pending="RESTORING")
     until(lambda: answers(made.url), lambda status: status == 401)
     assert made.pulled("after")
+
+
+def test_a_client_of_oauth2_orders_and_ends_a_registry_in_its_own_name(service: Service):
+    client, registries = service.client(), service.place.registries
+
+    ordered = client.post(registries, name="by-client", region="LOCAL", planID=SMALL)
+    path = f"{registries}/{ordered['id']}"
+    assert ready(client, path, pending="INSTALLING")["name"] == "by-client"
+    assert client.get("/auth/details")["method"] == "oauth2"
+    assert client.get("/v1/cloud/project") == [service.place.project]
+    assert client.delete(path) is None
+    with pytest.raises(APIError, match="needs a user"):
+        client.get("/me/api/oauth2/client")
+
+
+def test_a_client_of_oauth2_that_is_revoked_is_refused_at_its_next_call(service: Service):
+    client, owner = service.client(), service.place.client()
+    assert client.get("/me")["nichandle"] == "first"
+
+    assert owner.delete(f"/me/api/oauth2/client/{service.id}") is None
+
+    with pytest.raises(APIError, match="revoked"):
+        client.get("/me")
+    with pytest.raises(OAuth2FailureError, match="invalid_client"):
+        service.client().get("/me")
+    with pytest.raises(OAuth2FailureError, match="unknown client, or wrong secret"):
+        service.client(client_secret="x" * 32).get("/me")
 
 
 def answers(url: str) -> int:

@@ -10,12 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.routing import Router
 
 from moorage.api.cloud.api import cloud_api
 from moorage.api.cloud.endpoints import CloudApi
+from moorage.api.cloud.tokens import Tokens
 from moorage.api.forwarded import Proxies
 from moorage.api.front import front
-from moorage.cloud import cloud_projects, credentials, members
+from moorage.cloud import cloud_projects, credentials, members, oauth2, policies
+from moorage.cloud.events import SYSTEM
 from moorage.cloud.members import Role
 from moorage.cloud.rules import Limits
 from moorage.db import Tx
@@ -49,6 +52,31 @@ class Customer:
 
 
 @dataclass
+class Service:
+    """An OAuth2 client, and a client that calls with a token of its own."""
+
+    made: oauth2.NewClient
+    client: httpx.AsyncClient
+    project: str
+
+    @property
+    def id(self) -> str:
+        """Give the client's id."""
+        return self.made.client.id
+
+    async def call(self, method: str, path: str, body: object = None) -> httpx.Response:
+        """Call the API at a path below the cloud project."""
+        return await self.client.request(method, f"/1.0/cloud/project/{self.project}{path}", json=body)
+
+    async def token(self, **changed: str) -> httpx.Response:
+        """Ask for a token as the SDK does."""
+        form = {"grant_type": "client_credentials", "scope": "all"} | changed
+        return await self.client.post(
+            "/auth/oauth2/token", data=form, auth=httpx.BasicAuth(self.id, self.made.secret)
+        )
+
+
+@dataclass
 class Api:
     """The API, and who asks it."""
 
@@ -62,6 +90,43 @@ class Api:
     ) -> Customer:
         """Make a user with a role in a cloud project, one of their own unless it is given."""
         return await customer(self.orders, self.app, role, project, limits)
+
+    async def anybody(self) -> httpx.AsyncClient:
+        """Give a client that shows nothing, of the API and of what stands beside it on the console's port."""
+        tokens = Tokens(self.orders.platform).routes()
+        transport = httpx.ASGITransport(front(Router(tokens, default=self.app), Proxies(())))
+        return await self.orders.world.closing.enter_async_context(
+            httpx.AsyncClient(transport=transport, base_url=BASE)
+        )
+
+    async def service(
+        self, *allow: str, limits: Limits = ANYTHING, registry: str = "", **more: Any
+    ) -> Service:
+        """Make an OAuth2 client of the owner's account, with a policy about their cloud project or a registry of it."""
+        home = self.owner
+        on = policies.REGISTRY + registry if registry else policies.PROJECT + home.project
+
+        async def work(tx: Tx) -> oauth2.NewClient:
+            made = await oauth2.create(
+                tx, home.account, name="service", description="", limits=limits, origin=SYSTEM
+            )
+            if allow:
+                terms = policies.Terms(
+                    name="for a service",
+                    identities=(made.client.identity,),
+                    resources=(on,),
+                    allow=tuple(policies.PREFIX + one for one in allow),
+                    **more,
+                )
+                await policies.create(tx, home.project, home.account, terms, SYSTEM)
+            return made
+
+        made = await self.orders.platform.change(work)
+        found = Service(made, await self.anybody(), home.project)
+        token = await found.token()
+        if token.status_code == 200:
+            found.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+        return found
 
     async def as_(self, who: Customer, consumer: str) -> Customer:
         """Let a user call with another consumer key."""

@@ -41,7 +41,7 @@ ACCOUNT = Statement(
 LOGIN = Statement(
     insert(login).values(
         id=bindparam("id"), account_id=bindparam("account"), name=bindparam("name"), email=bindparam("email"),
-        password=bindparam("password"), disabled=0, valid_from=0, created_at=bindparam("at"),
+        password=bindparam("password"), disabled=0, admin=1, valid_from=0, created_at=bindparam("at"),
     )
 )  # fmt: skip
 

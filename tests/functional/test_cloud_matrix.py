@@ -53,6 +53,9 @@ DENIED = Statement(
         cloud_event.c.account_id == bindparam("account"), cloud_event.c.kind == "call.denied"
     )
 )
+OPEN: Final = {Needs.NOTHING, Needs.APPLICATION}
+# Who decides about others' rights is an owner: no policy makes one.
+OWNERS: Final[set[str]] = set()
 NOBODYS: Final = "0123456789abcdef0123456789abcdef"
 
 
@@ -66,7 +69,7 @@ def routes_of(orders: Orders) -> list[Route]:
 def filled(route: Route, project: str, registry: str = "", user: str = "1") -> str:
     """Put values in a call's path."""
     values = {"serviceName": project, "registryID": registry, "userID": user, "regionName": "LOCAL"}
-    return "/1.0" + re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
+    return "/1.0" + re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], NOBODYS), route.path)
 
 
 async def call(client: httpx.AsyncClient, route: Route, path: str) -> httpx.Response:
@@ -142,7 +145,7 @@ async def test_a_credential_that_is_good_for_nothing_is_good_for_no_call(api: Ap
     for kind, code in codes.items():
         who = await api.as_(api.owner, keys[kind])
         for route in routes_of(api.orders):
-            if route.needs in {Needs.ROLE, Needs.CREDENTIAL}:
+            if route.needs not in OPEN:
                 answer = await call(who.client, route, filled(route, api.owner.project, made["id"]))
                 if (answer.status_code, answer.json().get("errorCode")) != (403, code):
                     wrong.append((kind, route.action, answer.text))
@@ -155,7 +158,7 @@ async def test_a_revoked_credential_is_good_for_no_call(api: Api):
     assert (await api.owner.client.post("/1.0/auth/logout")).status_code == 200
     wrong = []
     for route in routes_of(api.orders):
-        if route.needs in {Needs.ROLE, Needs.CREDENTIAL}:
+        if route.needs not in OPEN:
             answer = await call(api.owner.client, route, filled(route, api.owner.project, made["id"]))
             if (answer.status_code, answer.json().get("errorCode")) != (403, "INVALID_CREDENTIAL"):
                 wrong.append((route.action, answer.text))
@@ -225,3 +228,84 @@ async def test_who_has_no_key_writes_nothing_into_the_record(api: Api):
         assert (await wrong.call("GET", "/containerRegistry")).status_code == 403
 
     assert await api.orders.platform.all(DENIED, account=api.owner.account) == []
+
+
+async def test_each_client_may_what_its_policy_says_and_no_more(api: Api):
+    """Each action alone, and each with all others denied: a pattern that grants more, or a call unlisted, shows here."""
+    made = await api.ready()
+    routes = [route for route in routes_of(api.orders) if route.needs is Needs.ROLE]
+    wrong = []
+    for action in sorted({route.action for route in routes} - {"containerRegistry/delete"}):
+        one = await api.service(action)
+        for route in routes:
+            answer = await call(one.client, route, filled(route, api.owner.project, made["id"]))
+            # Whoever may not see registries is not told of one.
+            refused = answer.status_code == 403 or unseen(answer)
+            if refused != (route.action != action or action in OWNERS):
+                wrong.append((action, route.action, answer.status_code, answer.text))
+        await api.orders.work()
+    assert not wrong
+
+
+def unseen(answer: httpx.Response) -> bool:
+    """Say whether an answer tells that there is no such registry."""
+    return answer.status_code == 404 and '"this cloud project has no such registry"' in answer.text
+
+
+async def test_a_client_without_a_policy_is_a_stranger_to_every_call(api: Api):
+    made, nobody, routes = await api.ready(), await api.service(), routes_of(api.orders)
+    stopped = await api.service("*", denied=(members.PREFIX + "*",))
+    late = await api.service("*", expires_at=1)
+    for route in routes:
+        if route.needs is Needs.ROLE:
+            for who in (nobody, late):
+                answer = await call(who.client, route, filled(route, api.owner.project, made["id"]))
+                assert answer.status_code == 404, (route.action, answer.text)
+            denied = await call(stopped.client, route, filled(route, api.owner.project, made["id"]))
+            assert denied.status_code in {403, 404}, (route.action, denied.text)
+        elif route.needs not in OPEN | {Needs.CREDENTIAL}:
+            answer = await call(nobody.client, route, filled(route, api.owner.project))
+            assert (answer.status_code, answer.json()["errorCode"]) == (403, "FORBIDDEN"), route.action
+    assert await api.get(made["id"]) == made
+
+
+async def test_a_token_that_has_ended_is_good_for_no_call(api: Api):
+    made, service = await api.ready(), await api.service("*")
+    assert (await service.client.post("/1.0/auth/logout")).status_code == 200
+    for route in routes_of(api.orders):
+        if route.needs not in OPEN:
+            answer = await call(service.client, route, filled(route, api.owner.project, made["id"]))
+            assert (answer.status_code, answer.json()["errorCode"]) == (401, "INVALID_CREDENTIAL"), (
+                route.action
+            )
+    assert await api.get(made["id"]) == made
+
+
+async def test_who_is_let_to_one_registry_sees_that_and_no_other(api: Api):
+    mine, others = await api.ready("mine"), await api.ready("others")
+    one = await api.service("*", registry=mine["id"])
+    listed = (await one.call("GET", "/containerRegistry")).json()
+    told: dict[str, set[tuple[int, str]]] = {}
+    for route in routes_of(api.orders):
+        if route.needs is not Needs.ROLE:
+            continue
+        if "{registryID}" not in route.path:
+            answer = await call(one.client, route, filled(route, api.owner.project))
+            assert answer.status_code == (200 if route.of_each else 403), (route.action, answer.text)
+            continue
+        for warm in (False, True):
+            path = filled(route, api.owner.project, others["id"])
+            if warm and not route.changes:
+                await call(api.owner.client, route, path)
+            there = await call(one.client, route, path)
+            missing = await call(one.client, route, filled(route, api.owner.project, NOBODYS))
+            told.setdefault(route.action, set()).update(seen(there) | seen(missing))
+        allowed = await call(one.client, route, filled(route, api.owner.project, mine["id"]))
+        assert allowed.status_code not in {401, 403}, (route.action, allowed.text)
+        assert not unseen(allowed), route.action
+        await api.orders.work()
+
+    assert [found["id"] for found in listed] == [mine["id"]]
+    assert {(action, len(answers)) for action, answers in told.items()} == {(action, 1) for action in told}
+    assert {status for answers in told.values() for status, _ in answers} == {404}
+    assert await api.get(others["id"]) == others

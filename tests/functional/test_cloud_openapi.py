@@ -19,7 +19,9 @@ pytestmark = pytest.mark.parametrize("world", ["sqlite-posix"], indirect=True)
 # What the original API has under these paths, said again by hand: all else is ours, and has to say so.
 ORIGINAL = {
     "GET /auth/time", "POST /auth/credential", "GET /auth/details", "GET /auth/currentCredential", "POST /auth/logout",
-    "GET /me", "GET /cloud/project", "GET {p}", "GET {p}/region", "GET {p}/region/{regionName}",
+    "GET /me", "GET /me/api/oauth2/client", "POST /me/api/oauth2/client", "GET /me/api/oauth2/client/{clientId}",
+    "PUT /me/api/oauth2/client/{clientId}", "DELETE /me/api/oauth2/client/{clientId}", "GET /cloud/project",
+    "GET {p}", "GET {p}/region", "GET {p}/region/{regionName}",
     "GET {p}/capabilities/containerRegistry", "GET {p}/containerRegistry", "POST {p}/containerRegistry", "GET {r}",
     "PUT {r}", "DELETE {r}", "GET {r}/capabilities/plan", "GET {r}/plan", "PUT {r}/plan", "GET {r}/users",
     "POST {r}/users", "GET {r}/users/{userID}", "DELETE {r}/users/{userID}", "PUT {r}/users/{userID}/setAsAdmin",

@@ -70,8 +70,8 @@ class Server(Protocol):
         """Copy everything while it runs."""
         ...
 
-    def create_application(self, name: str) -> int:
-        """Make an application that may make every call of the API."""
+    def create_application(self, name: str, *, oauth2: bool) -> int:
+        """Make an application, or a client of OAuth2, that may make every call of the API."""
         ...
 
     def list_registries(self) -> int:
@@ -255,9 +255,14 @@ def _add_applications(commands: Commands) -> None:
         "create",
         "make an application key, for every call of the first account",
         "Its secret and its consumer key are printed once: whoever has them orders and deletes registries.",
-        lambda server, given: server.create_application(given.name),
+        lambda server, given: server.create_application(given.name, oauth2=given.oauth2),
     )
     create.add_argument("name", metavar="NAME", help="what it is for")
+    create.add_argument(
+        "--oauth2",
+        action="store_true",
+        help="make an OAuth2 client instead: it calls in its own name, with tokens that are good for an hour",
+    )
 
 
 def _add_keys(commands: Commands) -> None:

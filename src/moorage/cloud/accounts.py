@@ -47,9 +47,13 @@ _ADD_LOGIN = Statement(
         email=bindparam("email"),
         password=bindparam("password"),
         disabled=0,
+        admin=1,
         valid_from=bindparam("at"),
         created_at=bindparam("at"),
     )
+)
+_GET = Statement(
+    select(account.c.id, account.c.name, account.c.currency).where(account.c.id == bindparam("id"))
 )
 _HELD = Statement(select(cloud_registry.c.id).where(cloud_registry.c.entry_uuid == bindparam("entry")))
 _HOLD = Statement(
@@ -81,6 +85,20 @@ class First:
     account_id: str
     login_id: str
     cloud_project_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account: who pays, and in what."""
+
+    id: str
+    name: str
+    currency: str
+
+
+async def get(reader: Reader, id_: str) -> Account:
+    """Give the account of somebody who was identified just now."""
+    return Account(*await reader.one(_GET, id=id_))
 
 
 async def administrators_password(registry: Reader) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from moorage.cloud import accounts, credentials, events
+from moorage.cloud import accounts, credentials, events, oauth2, policies
 from moorage.cloud.events import Origin
+from moorage.cloud.policies import Terms
 from moorage.cloud.rules import EVERYTHING, Limits
 from moorage.db import Tx
 from moorage.errors import Problem
@@ -34,6 +35,15 @@ class Signing:
     key: str
     secret: str = field(repr=False)
     consumer_key: str = field(repr=False)
+    cloud_project: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a program in its own name asks for tokens with, and the cloud project that it may order in."""
+
+    client: str
+    secret: str = field(repr=False)
     cloud_project: str
 
 
@@ -69,3 +79,25 @@ async def create(tx: Tx, master: MasterKey, *, name: str, origin: Origin) -> Sig
         rules="everything",
     )
     return Signing(made.key, made.secret, consumer, home.cloud_project_id)
+
+
+async def create_client(tx: Tx, *, name: str, origin: Origin) -> Service:
+    """Make an OAuth2 client that a policy lets do everything in the first account's cloud project.
+
+    Its secret is given this once. Raises ApplicationNameInvalid and AccountMissing.
+    """
+    check_name(name)
+    home = await accounts.first(tx)
+    if home is None:
+        raise AccountMissing
+    made = await oauth2.create(
+        tx, home.account_id, name=name, description="", limits=Limits(EVERYTHING), origin=origin
+    )
+    terms = Terms(
+        name=name,
+        identities=(made.client.identity,),
+        resources=(policies.PROJECT + home.cloud_project_id,),
+        allow=(f"{policies.PREFIX}*",),
+    )
+    await policies.create(tx, home.cloud_project_id, home.account_id, terms, origin)
+    return Service(made.client.id, made.secret, home.cloud_project_id)

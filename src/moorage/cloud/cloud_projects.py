@@ -6,11 +6,11 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import and_, bindparam, null, or_, select, union, update
 
 from moorage.cloud.errors import CloudProjectUnknown
 from moorage.db import Reader, Statement, Tx, insert
-from moorage.db.platform import cloud_member, cloud_project
+from moorage.db.platform import cloud_member, cloud_project, policy, policy_identity
 
 LONGEST_LIST: Final = 1000
 
@@ -18,19 +18,36 @@ _COLUMNS = (
     cloud_project.c.id, cloud_project.c.account_id, cloud_project.c.description, cloud_project.c.state,
     cloud_project.c.created_at,
 )  # fmt: skip
-_GET = Statement(
+_FIND = Statement(
     select(*_COLUMNS, cloud_member.c.role)
-    .join_from(cloud_project, cloud_member, cloud_member.c.cloud_project_id == cloud_project.c.id)
+    .join_from(
+        cloud_project,
+        cloud_member,
+        and_(
+            cloud_member.c.cloud_project_id == cloud_project.c.id,
+            cloud_member.c.login_id == bindparam("login"),
+        ),
+        isouter=True,
+    )
+    .where(cloud_project.c.id == bindparam("id"), cloud_project.c.deleted_at.is_(None))
+)
+_OF = Statement(
+    select(*_COLUMNS, null().label("role"))
     .where(
-        cloud_project.c.id == bindparam("id"),
-        cloud_member.c.login_id == bindparam("login"),
+        cloud_project.c.id.in_(
+            union(
+                select(cloud_member.c.cloud_project_id).where(cloud_member.c.login_id == bindparam("login")),
+                select(policy.c.cloud_project_id)
+                .join_from(policy_identity, policy, policy.c.id == policy_identity.c.policy_id)
+                .where(
+                    policy_identity.c.identity == bindparam("identity"),
+                    policy.c.allow != "[]",
+                    or_(policy.c.expires_at.is_(None), policy.c.expires_at > bindparam("now")),
+                ),
+            )
+        ),
         cloud_project.c.deleted_at.is_(None),
     )
-)
-_OF_LOGIN = Statement(
-    select(*_COLUMNS, cloud_member.c.role)
-    .join_from(cloud_member, cloud_project, cloud_member.c.cloud_project_id == cloud_project.c.id)
-    .where(cloud_member.c.login_id == bindparam("login"), cloud_project.c.deleted_at.is_(None))
     .order_by(cloud_project.c.created_at, cloud_project.c.id)
     .limit(LONGEST_LIST)
 )
@@ -59,7 +76,7 @@ class CloudProject:
     description: str
     state: str
     created_at: int
-    role: str
+    role: str | None
 
 
 async def create(tx: Tx, account: str, description: str) -> str:
@@ -69,17 +86,15 @@ async def create(tx: Tx, account: str, description: str) -> str:
     return id_
 
 
-async def get(reader: Reader, cloud_project_id: str, login: str) -> CloudProject:
-    """Find a cloud project for a member of it, or raise CloudProjectUnknown: to others it is not there."""
-    row = await reader.one(_GET, id=cloud_project_id, login=login)
-    if row is None:
-        raise CloudProjectUnknown(cloud_project=cloud_project_id[:80])
-    return CloudProject(*row)
+async def find(reader: Reader, cloud_project_id: str, login: str) -> CloudProject | None:
+    """Find a cloud project, and a user's role in it, if they have one; whether they may see it is for `members` to say."""
+    row = await reader.one(_FIND, id=cloud_project_id, login=login)
+    return None if row is None else CloudProject(*row)
 
 
-async def listed(reader: Reader, login: str) -> list[CloudProject]:
-    """List the cloud projects that a user is a member of, in the order they came."""
-    return [CloudProject(*row) for row in await reader.all(_OF_LOGIN, login=login)]
+async def listed(reader: Reader, login: str, identity: str, now: int) -> list[CloudProject]:
+    """List the cloud projects that a user is a member of, or that a policy lets an identity into, in the order they came."""
+    return [CloudProject(*row) for row in await reader.all(_OF, login=login, identity=identity, now=now)]
 
 
 async def describe(tx: Tx, cloud_project_id: str, description: str) -> None:

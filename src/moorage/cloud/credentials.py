@@ -11,13 +11,14 @@ import hashlib
 import secrets
 import string
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, select, update
+from typing_extensions import override
 
 from moorage.cloud import events
+from moorage.cloud.callers import Caller, Kind
 from moorage.cloud.events import Origin
 from moorage.cloud.logins import Login
 from moorage.cloud.rules import Limits
@@ -200,18 +201,6 @@ class CredentialInvalid(Problem):
     code, status, summary = "INVALID_CREDENTIAL", 403, "this credential is not valid"
 
 
-class CallNotGranted(Problem):
-    """The credential's access rules do not have this call."""
-
-    code, status, summary = "NOT_GRANTED_CALL", 403, "this call is not among those granted to the credential"
-
-
-class AddressNotAllowed(Problem):
-    """The credential is kept to addresses, and the client's is none of them."""
-
-    code, status, summary = "FORBIDDEN", 403, "this credential may not be used from this address"
-
-
 class SignatureReplayed(Problem):
     """The same signed request came before."""
 
@@ -263,27 +252,15 @@ class Asked:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential(Caller):
     """A credential as it was found: whose it is, and what it is limited to. It may be good for nothing: see `check`."""
 
-    id: str
-    state: str
-    limits: Limits
-    application_id: str
-    application_key: str
-    application_name: str
-    description: str
-    login_id: str | None
-    login_name: str
-    account_id: str
-    account_name: str
+    kind: Kind = Kind.APPLICATION
     works: bool
-    created_at: int
-    expires_at: int | None
-    last_used_at: int | None
     secret: str = field(repr=False)
 
+    @override
     def check(self, now: int) -> None:
         """Raise ApplicationUnknown or CredentialInvalid unless the credential may be used now."""
         if self.state == VALIDATED and self.works and self.login_id is not None:
@@ -295,16 +272,6 @@ class Credential:
         raise CredentialInvalid(
             "this credential was refused or revoked, or its user may not sign in any more"
         )
-
-    def check_call(self, method: str, paths: Sequence[str], address: str) -> None:
-        """Raise AddressNotAllowed or CallNotGranted unless the credential has this call, by any name, from this address."""
-        if not self.limits.allow_address(address):
-            raise AddressNotAllowed(f"this credential may not be used from {address or 'here'}")
-        if not any(self.limits.allow(method, path) for path in paths):
-            raise CallNotGranted(
-                f"{method} {paths[0]} is not among the calls granted to this credential:"
-                " ask for one with an access rule that has it"
-            )
 
 
 async def create_application(
@@ -380,7 +347,6 @@ async def find(db: Reader, master: MasterKey, key: str, consumer_key: str) -> Cr
         state=row.state,
         limits=Limits.kept(row.rules, row.allowed_ips),
         application_id=row.application_id,
-        application_key=row.key,
         application_name=row.application_name,
         description=row.description,
         login_id=row.login_id,
@@ -395,7 +361,7 @@ async def find(db: Reader, master: MasterKey, key: str, consumer_key: str) -> Cr
     )
 
 
-async def use(db: Database, found: Credential, signature: bytes, *, changes: bool, clock_skew: int) -> None:
+async def use(db: Database, found: Caller, signature: bytes, *, changes: bool, clock_skew: int) -> None:
     """Note that a credential is used with this signature, or raise SignatureReplayed.
 
     What *changes* something is good once. Signatures are kept for as long as the allowed difference of clocks, in
@@ -437,7 +403,7 @@ async def decide(
     )
 
 
-async def revoke(tx: Tx, found: Credential, origin: Origin) -> None:
+async def revoke(tx: Tx, found: Caller, origin: Origin) -> None:
     """End a credential; it is refused from the next request on. Raise CredentialInvalid if it is none any more."""
     if not await tx.run(_REVOKE, id=found.id, at=tx.at):
         raise CredentialInvalid

@@ -46,6 +46,25 @@ _REHASH = Statement(
 )
 
 
+_STANDING = Statement(
+    select(login.c.admin)
+    .join_from(login, account, login.c.account_id == account.c.id)
+    .where(login.c.id == bindparam("id"), *_open)
+)
+
+
+class UserNeeded(Problem):
+    """The call is a user's own, and a client of OAuth2 is none."""
+
+    code, status, summary = "FORBIDDEN", 403, "this call needs a user: an OAuth2 client cannot make it"
+
+
+class AdministratorNeeded(Problem):
+    """Only users who administer the account may make this call."""
+
+    code, status, summary = "FORBIDDEN", 403, "only users who administer the account may do this"
+
+
 class SignInRefused(Problem):
     """The user or the password is wrong; which of them is not told."""
 
@@ -80,6 +99,15 @@ async def profile(db: Reader, id_: str) -> Profile:
     if row is None:
         raise SignInRefused
     return Profile(*row)
+
+
+async def check(db: Reader, id_: str | None, *, administrator: bool) -> None:
+    """Raise UserNeeded unless a call is a user's, and AdministratorNeeded unless they administer the account if they have to."""
+    row = None if id_ is None else await db.one(_STANDING, id=id_)
+    if row is None:
+        raise UserNeeded
+    if administrator and not row.admin:
+        raise AdministratorNeeded
 
 
 async def find(db: Reader, name: str) -> Login | None:

@@ -61,10 +61,11 @@ account = _table(
 Index("account_name", account.c.name, unique=True)
 
 # ``password`` is an argon2id hash that names its scheme. Sessions and credentials from before ``valid_from`` open nothing.
+# Who is ``admin`` administers the account: its users, and its clients of OAuth2.
 login = _table(
     "login", "access",
     _id(), _to("account_id", account.c.id), _text("name"), _text("email"), _text("password"),
-    _flag("disabled"), _big("valid_from"), _big("created_at"),
+    _flag("disabled"), _flag("admin"), _big("valid_from"), _big("created_at"),
 )
 Index("login_name", login.c.account_id, login.c.name, unique=True)
 
@@ -115,6 +116,39 @@ signature_seen = _table(
     _to("credential_id", credential.c.id, key=True), Column("hash", BYTES, primary_key=True), _big("at"),
 )
 Index("signature_seen_at", signature_seen.c.at)
+
+# --- access: clients of OAuth2, and policies that say which identity may do what on which resource ---------------
+
+# ``id`` is the client's id on the wire, ``hash`` its secret's SHA-256: it is random, so nothing slower is needed.
+# A client is an identity of the account, and stays when the user who made it goes.
+oauth2_client = _table(
+    "oauth2_client", "access",
+    _id(), _to("account_id", account.c.id), _text("name"), _text("description"), _bytes("hash"),
+    _text("rules"), _text("allowed_ips", null=True),
+    _big("created_at"), _big("last_used_at", null=True), _big("revoked_at", null=True),
+)
+Index("oauth2_client_account", oauth2_client.c.account_id, oauth2_client.c.created_at)
+
+oauth2_token = _table(
+    "oauth2_token", "access",
+    Column("hash", BYTES, primary_key=True), _to("client_id", oauth2_client.c.id), _big("created_at"), _big("expires_at"),
+)
+Index("oauth2_token_client", oauth2_token.c.client_id, oauth2_token.c.created_at)
+
+# ``allow``, ``excepted`` and ``denied`` are JSON lists of actions, in which ``*`` is any text; ``resources`` is one of URNs.
+policy = _table(
+    "policy", "access",
+    _id(), _to("cloud_project_id", cloud_project.c.id), _text("name"), _text("description"),
+    _text("resources"), _text("allow"), _text("excepted"), _text("denied"),
+    _big("created_at"), _big("updated_at"), _big("expires_at", null=True),
+)
+Index("policy_project", policy.c.cloud_project_id, policy.c.created_at)
+
+policy_identity = _table(
+    "policy_identity", "access",
+    _to("policy_id", policy.c.id, key=True), Column("identity", ASCII, primary_key=True),
+)
+Index("policy_identity_of", policy_identity.c.identity, policy_identity.c.policy_id)
 
 # --- what was ordered ------------------------------------------------------------------------------------------
 

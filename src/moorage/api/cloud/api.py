@@ -8,6 +8,7 @@ from typing import Any
 from moorage.api.cloud import openapi
 from moorage.api.cloud.asks import Ask, Needs
 from moorage.api.cloud.auth import Auth
+from moorage.api.cloud.clients import Clients
 from moorage.api.cloud.endpoints import CloudApi
 from moorage.api.cloud.projects import Projects
 from moorage.api.cloud.registries import Registries
@@ -44,6 +45,7 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
         [
             *Auth(desk.platform, validation).routes(),
             *Projects(desk.platform, desk.catalogue).routes(),
+            *Clients(desk.platform).routes(),
             *registries.routes(),
             *Users(registries.rows, passwords).routes(),
             *SigningKeys(desk.platform).routes(),

@@ -15,7 +15,8 @@ from moorage.api.dialects import Answer, header
 from moorage.registry.events import Origin
 
 if TYPE_CHECKING:
-    from moorage.cloud.credentials import Credential
+    from moorage.cloud.callers import Caller
+    from moorage.cloud.members import Granted
 
 T = TypeVar("T")
 
@@ -26,28 +27,39 @@ class Needs(Enum):
     NOTHING = "nothing"
     APPLICATION = "an application key"
     CREDENTIAL = "a credential"
-    ROLE = "a credential whose user has a role with the action in the cloud project"
+    USER = "a credential of a user"
+    ADMINISTRATOR = "a credential of a user who administers the account"
+    ROLE = (
+        "a credential whose user has a role with the action in the cloud project, or whom a policy allows it"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A call that may be answered: *who* is the credential that signed it."""
+    """A call that may be answered: *who* makes it, and what they are *granted* where it needs a role."""
 
     scope: Scope
     body: bytes
     params: Mapping[str, str]
-    who: Credential | None = None
+    who: Caller | None = None
+    granted: Granted | None = None
 
     @property
-    def caller(self) -> Credential:
-        """Give who signed the call; only calls that need a credential have one."""
+    def caller(self) -> Caller:
+        """Give who makes the call; only calls that need a credential have one."""
         assert self.who is not None
         return self.who
 
     @property
     def cloud_project(self) -> str:
-        """Give the id of the cloud project in the path, which the caller has a role in."""
+        """Give the id of the cloud project in the path, in which the caller may do this."""
         return self.params["serviceName"]
+
+    @property
+    def allowed(self) -> Granted:
+        """Give what the caller is granted in the cloud project."""
+        assert self.granted is not None
+        return self.granted
 
     @property
     def address(self) -> str:
@@ -60,9 +72,7 @@ class Ask:
         """Say who makes the change that the call is."""
         who = self.caller
         agent = self.header(b"user-agent")[:256].replace("\0", "")
-        return Origin(
-            f"{who.account_name}/{who.login_name}", "customer", logs.request_id.get(), self.address, agent
-        )
+        return Origin(who.actor, "customer", logs.request_id.get(), self.address, agent)
 
     def header(self, name: bytes) -> str:
         """Give a header, or nothing."""

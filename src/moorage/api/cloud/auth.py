@@ -18,7 +18,8 @@ from moorage.api.cloud.models import (
     RequestedCredential,
 )
 from moorage.api.cloud.routes import Route
-from moorage.cloud import credentials
+from moorage.cloud import credentials, oauth2
+from moorage.cloud.callers import Kind
 from moorage.cloud.rules import Limits
 from moorage.db import Database, Tx
 
@@ -78,10 +79,10 @@ class Auth:
             account=who.account_name,
             allowed_routes=_routes(who.limits),
             description=who.description or who.application_name,
-            identities=[f"urn:v1:moorage:identity:user:{who.account_name}/{who.login_name}"],
-            method="account",
+            identities=[who.identity],
+            method="account" if who.login_id else who.kind.value,
             roles=[],
-            user=who.login_name,
+            user=who.login_name if who.login_id else None,
         )
 
     async def current(self, ask: Ask) -> CurrentCredential:
@@ -102,7 +103,11 @@ class Auth:
 
     async def logout(self, ask: Ask) -> None:
         """End the credential that the call was signed with."""
-        await self.db.change(lambda tx: credentials.revoke(tx, ask.caller, ask.origin))
+        if ask.caller.kind is Kind.CLIENT:
+            token = ask.header(b"authorization").partition(" ")[2].strip()
+            await self.db.change(lambda tx: oauth2.end(tx, ask.caller.id, token))
+        else:
+            await self.db.change(lambda tx: credentials.revoke(tx, ask.caller, ask.origin))
 
 
 def _routes(limits: Limits) -> list[AllowedRoute]:

@@ -18,15 +18,17 @@ from moorage.api.cloud.signatures import SKEW, Signed
 from moorage.api.dialects import Answer
 from moorage.api.front import nothing_here
 from moorage.api.http.bodies import Body
-from moorage.cloud import credentials, events, members
-from moorage.cloud.credentials import Credential
-from moorage.cloud.errors import CloudProjectUnknown
+from moorage.cloud import credentials, events, logins, members, oauth2
+from moorage.cloud.callers import Caller, Kind
+from moorage.cloud.errors import CloudProjectUnknown, RegistryUnknown
 from moorage.db import Database
 from moorage.errors import Problem
 from moorage.identity.keys import MasterKey
 from moorage.storage import Disconnected
 
 SECOND: Final = 1_000_000
+
+BEARER: Final = "bearer"
 
 _DENIED: Final = 403
 _CLOUD_PROJECT = re.compile(r"[0-9a-f]{32}")
@@ -50,45 +52,55 @@ class CloudApi:
         except Disconnected:
             return
         except Problem as problem:
-            allow = [("allow", str(problem.detail["allow"]))] if isinstance(problem, MethodUnknown) else []
-            answer = dialects.cloud(problem, logs.request_id.get(), headers=allow)
+            answer = dialects.cloud(problem, logs.request_id.get(), headers=_headers(problem))
         await answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         found = self.table.find(scope["method"], scope["path"])
         ask = Ask(scope, await bodies.receive(Body(scope, receive)), found.params)
-        if found.route.needs in {Needs.CREDENTIAL, Needs.ROLE}:
+        if found.route.needs not in {Needs.NOTHING, Needs.APPLICATION}:
             ask = replace(ask, who=await self._identify(ask))
         try:
-            await self._check(ask, found)
-            content = await found.route.answer(ask)
+            content = await found.route.answer(await self._check(ask, found))
         except Problem as problem:
             await self._note(ask, found, problem)
             raise
         return content if isinstance(content, Answer) else answered(msgspec.json.encode(content))
 
-    async def _identify(self, ask: Ask) -> Credential:
-        """Give the credential that signed the call, whatever its state: that is told only to who has signed with it."""
+    async def _identify(self, ask: Ask) -> Caller:
+        """Give who makes the call, whatever they may: why not is told only to who has shown that it is them."""
+        scheme, _, token = ask.header(b"authorization").partition(" ")
+        if scheme.lower() == BEARER:
+            return await oauth2.identify(self.db, token.strip())
         signed = Signed.read(ask.scope)
         found = await credentials.find(self.db, self.master, signed.application, signed.consumer)
         signed.check(found.secret, ask.scope, ask.body)
         return found
 
-    async def _check(self, ask: Ask, found: Found) -> None:
-        """Refuse what the credential may not now, or not from here, or did before; and what its user has no role for."""
-        if ask.who is None:
-            return
-        route, signed, now = found.route, Signed.read(ask.scope), self.db.now()
-        signed.check_time(now)
-        ask.who.check(now)
-        ask.who.check_call(route.method, found.granted_as, ask.address)
-        await credentials.use(self.db, ask.who, signed.hash, changes=route.changes, clock_skew=SKEW * SECOND)
-        if route.needs is Needs.ROLE:
-            if not _CLOUD_PROJECT.fullmatch(ask.cloud_project):
-                raise CloudProjectUnknown
-            await members.check(
-                self.db, ask.cloud_project, ask.who.login_id or "", members.PREFIX + route.action
-            )
+    async def _check(self, ask: Ask, found: Found) -> Ask:
+        """Refuse what the caller may not now, or not from here, or did before; and what nothing grants them."""
+        who = ask.who
+        if who is None:
+            return ask
+        route, now = found.route, self.db.now()
+        signed = Signed.read(ask.scope) if who.kind is Kind.APPLICATION else None
+        if signed is not None:
+            signed.check_time(now)
+        who.check(now)
+        who.check_call(route.method, found.granted_as, ask.address)
+        if signed is not None:
+            await credentials.use(self.db, who, signed.hash, changes=route.changes, clock_skew=SKEW * SECOND)
+        if route.needs in {Needs.USER, Needs.ADMINISTRATOR}:
+            await logins.check(self.db, who.login_id, administrator=route.needs is Needs.ADMINISTRATOR)
+        if route.needs is not Needs.ROLE:
+            return ask
+        if not _CLOUD_PROJECT.fullmatch(ask.cloud_project):
+            raise CloudProjectUnknown
+        granted = await members.check(
+            self.db, ask.cloud_project, who, members.PREFIX + route.action, now=now,
+            registry=_registry(ask), of_each=route.of_each,
+        )  # fmt: skip
+        return replace(ask, granted=granted)
 
     async def _note(self, ask: Ask, found: Found, problem: Problem) -> None:
         """Note in the record that a call was denied, and by which rule.
@@ -103,3 +115,19 @@ class CloudApi:
             cloud_project=found.params.get("serviceName", "")[:32].replace("\0", ""),
             call=f"{found.route.method} {found.route.path}",
         )  # fmt: skip
+
+
+def _registry(ask: Ask) -> str | None:
+    """Give the registry's id in the path, if there is one; what cannot be one names no registry."""
+    text = ask.params.get("registryID")
+    if text is not None and not (text.isascii() and text.isprintable()):
+        raise RegistryUnknown
+    return text
+
+
+def _headers(problem: Problem) -> list[tuple[str, str]]:
+    if isinstance(problem, MethodUnknown):
+        return [("allow", str(problem.detail["allow"]))]
+    if isinstance(problem, oauth2.TokenInvalid):
+        return [("www-authenticate", 'Bearer realm="moorage", error="invalid_token"')]
+    return []

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from moorage import __version__
+from moorage.api.cloud import tokens
 from moorage.api.cloud.asks import Needs
 from moorage.api.cloud.models import ADDED, Refusal
 from moorage.api.cloud.routes import PREFIXES, Route
@@ -16,17 +17,21 @@ from moorage.cloud import members
 _REFERENCE: Final = "#/components/schemas/{name}"
 
 _SIGNED: Final = ("X-Ovh-Application", "X-Ovh-Consumer", "X-Ovh-Timestamp", "X-Ovh-Signature")
+_OAUTH2: Final = "oauth2"
 _SECURITY: Final[dict[Needs, list[dict[str, list[str]]]]] = {
     Needs.NOTHING: [],
     Needs.APPLICATION: [{_SIGNED[0]: []}],
-    Needs.CREDENTIAL: [{name: [] for name in _SIGNED}],
-    Needs.ROLE: [{name: [] for name in _SIGNED}],
+    Needs.CREDENTIAL: [{name: [] for name in _SIGNED}, {_OAUTH2: []}],
+    Needs.USER: [{name: [] for name in _SIGNED}],
+    Needs.ADMINISTRATOR: [{name: [] for name in _SIGNED}],
+    Needs.ROLE: [{name: [] for name in _SIGNED}, {_OAUTH2: []}],
 }
 _PARAMETERS: Final = {
     "serviceName": "The cloud project's id",
     "registryID": "The registry's id",
     "userID": "The number of a user of the registry",
     "regionName": "The region's name",
+    "clientId": "The OAuth2 client's id",
 }
 
 
@@ -82,9 +87,11 @@ def _content(told: str, schema: Any) -> dict[str, Any]:
     return {"description": told, "content": {"application/json": {"schema": schema}}}
 
 
-def _schemes() -> Iterator[tuple[str, dict[str, str]]]:
+def _schemes() -> Iterator[tuple[str, dict[str, Any]]]:
     for name in _SIGNED:
         yield name, {"type": "apiKey", "in": "header", "name": name}
+    flow = {"tokenUrl": tokens.TOKEN, "scopes": {tokens.SCOPE: "All that policies allow the client"}}
+    yield _OAUTH2, {"type": "oauth2", "flows": {"clientCredentials": flow}}
 
 
 def _as_id(path: str) -> str:

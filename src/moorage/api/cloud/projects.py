@@ -9,7 +9,7 @@ from typing import Final
 from moorage.api.cloud import models, times
 from moorage.api.cloud.asks import Ask, Needs
 from moorage.api.cloud.routes import Route
-from moorage.cloud import cloud_projects, logins
+from moorage.cloud import accounts, cloud_projects, logins
 from moorage.cloud.catalogue import Catalogue, Region
 from moorage.cloud.cloud_projects import CloudProject
 from moorage.db import Database
@@ -40,7 +40,7 @@ class Projects:
         anyone = Needs.CREDENTIAL
         return [
             Route("GET", "/me", "me/get", self.me, "Tell who the account is", gives=models.Me, needs=anyone),
-            Route("GET", "/cloud/project", "list", self.list, "List the cloud projects that the user is a member of",
+            Route("GET", "/cloud/project", "list", self.list, "List the cloud projects that the caller may see",
                   gives=list[str], needs=anyone),
             Route("GET", _ONE, "get", self.get, "Show a cloud project", gives=models.CloudProject),
             Route("GET", f"{_ONE}/region", "region/get", self.regions, "List the regions", gives=list[str]),
@@ -49,24 +49,28 @@ class Projects:
 
     async def me(self, ask: Ask) -> models.Me:
         """Tell of the account, and the user who asks."""
-        found = await logins.profile(self.db, ask.caller.login_id or "")
+        who = ask.caller
+        home = await accounts.get(self.db, who.account_id)
+        email = (await logins.profile(self.db, who.login_id)).email if who.login_id else ""
         return models.Me(
-            nichandle=found.account_name,
-            name=found.name,
-            firstname=found.name,
-            email=found.email,
+            nichandle=home.name,
+            name=who.login_name,
+            firstname=who.login_name,
+            email=email,
             state="complete",
-            currency=models.Currency(code=found.currency, symbol=SYMBOLS.get(found.currency, found.currency)),
-            customer_code=found.account_id,
+            currency=models.Currency(code=home.currency, symbol=SYMBOLS.get(home.currency, home.currency)),
+            customer_code=home.id,
         )
 
     async def list(self, ask: Ask) -> builtins.list[str]:
         """List the ids of the user's cloud projects."""
-        return [one.id for one in await cloud_projects.listed(self.db, ask.caller.login_id or "")]
+        who = ask.caller
+        found = await cloud_projects.listed(self.db, who.login_id or "", who.identity, self.db.now())
+        return [one.id for one in found]
 
     async def get(self, ask: Ask) -> models.CloudProject:
         """Show a cloud project."""
-        return _project(await cloud_projects.get(self.db, ask.cloud_project, ask.caller.login_id or ""))
+        return _project(ask.allowed.cloud_project)
 
     async def regions(self, _: Ask) -> builtins.list[str]:
         """List the regions' names."""

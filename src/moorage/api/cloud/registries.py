@@ -49,7 +49,8 @@ class Registries:
         return [
             Route("GET", f"{_PROJECT}/{able}", f"{able}/get", self.capabilities,
                   "List the regions, and the plans that each has", gives=list[models.Capability]),
-            Route("GET", _ALL, f"{action}get", self.list, "List the cloud project's registries", gives=list[models.Registry]),
+            Route("GET", _ALL, f"{action}get", self.list, "List the cloud project's registries", gives=list[models.Registry],
+                  of_each=True),
             Route("POST", _ALL, f"{action}create", self.order, "Order a registry", RegistryCreation, models.Registry,
                   headers=(_KEY,)),
             Route("GET", _ONE, f"{action}get", self.get, "Show a registry", gives=models.Registry),
@@ -74,7 +75,8 @@ class Registries:
 
     async def list(self, ask: Ask) -> builtins.list[models.Registry]:
         """List the registries in the order they came."""
-        return [_registry(one) for one in await registries.listed(self.desk.platform, ask.cloud_project)]
+        found = await registries.listed(self.desk.platform, ask.cloud_project)
+        return [_registry(one) for one in found if ask.allowed.sees(one.id)]
 
     async def order(self, ask: Ask) -> Answer | models.Registry:
         """Take an order; with a key, once."""

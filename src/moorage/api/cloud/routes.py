@@ -49,6 +49,8 @@ class Route:
     needs: Needs = Needs.ROLE
     added: bool = False
     """Whether the original API lacks it."""
+    of_each: bool = False
+    """Whether it is done on each registry apart, so that who may on one of them is answered about that one."""
     headers: tuple[Mapping[str, object], ...] = ()
     """Headers that it takes beside those of every call, as OpenAPI describes them."""
 

@@ -105,6 +105,7 @@ CREATE TABLE login (
 	email TEXT COLLATE "C" NOT NULL,
 	password TEXT COLLATE "C" NOT NULL,
 	disabled SMALLINT DEFAULT 0 NOT NULL,
+	admin SMALLINT DEFAULT 0 NOT NULL,
 	valid_from BIGINT NOT NULL,
 	created_at BIGINT NOT NULL,
 	PRIMARY KEY (id),
@@ -112,6 +113,23 @@ CREATE TABLE login (
 );
 
 CREATE UNIQUE INDEX login_name ON login (account_id, name);
+
+CREATE TABLE oauth2_client (
+	id TEXT COLLATE "C" NOT NULL,
+	account_id TEXT COLLATE "C" NOT NULL,
+	name TEXT COLLATE "C" NOT NULL,
+	description TEXT COLLATE "C" NOT NULL,
+	hash BYTEA NOT NULL,
+	rules TEXT COLLATE "C" NOT NULL,
+	allowed_ips TEXT COLLATE "C",
+	created_at BIGINT NOT NULL,
+	last_used_at BIGINT,
+	revoked_at BIGINT,
+	PRIMARY KEY (id),
+	FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE INDEX oauth2_client_account ON oauth2_client (account_id, created_at);
 
 CREATE TABLE application (
 	id TEXT COLLATE "C" NOT NULL,
@@ -177,6 +195,35 @@ CREATE UNIQUE INDEX cloud_registry_entry ON cloud_registry (entry_uuid);
 
 CREATE INDEX cloud_registry_project ON cloud_registry (cloud_project_id, created_at, id);
 
+CREATE TABLE oauth2_token (
+	hash BYTEA NOT NULL,
+	client_id TEXT COLLATE "C" NOT NULL,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (hash),
+	FOREIGN KEY(client_id) REFERENCES oauth2_client (id)
+);
+
+CREATE INDEX oauth2_token_client ON oauth2_token (client_id, created_at);
+
+CREATE TABLE policy (
+	id TEXT COLLATE "C" NOT NULL,
+	cloud_project_id TEXT COLLATE "C" NOT NULL,
+	name TEXT COLLATE "C" NOT NULL,
+	description TEXT COLLATE "C" NOT NULL,
+	resources TEXT COLLATE "C" NOT NULL,
+	allow TEXT COLLATE "C" NOT NULL,
+	excepted TEXT COLLATE "C" NOT NULL,
+	denied TEXT COLLATE "C" NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	expires_at BIGINT,
+	PRIMARY KEY (id),
+	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
+);
+
+CREATE INDEX policy_project ON policy (cloud_project_id, created_at);
+
 CREATE TABLE credential (
 	id TEXT COLLATE "C" NOT NULL,
 	application_id TEXT COLLATE "C" NOT NULL,
@@ -200,6 +247,15 @@ CREATE TABLE credential (
 CREATE INDEX credential_application ON credential (application_id, created_at);
 
 CREATE UNIQUE INDEX credential_hash ON credential (hash);
+
+CREATE TABLE policy_identity (
+	policy_id TEXT COLLATE "C" NOT NULL,
+	identity TEXT COLLATE "C" NOT NULL,
+	PRIMARY KEY (policy_id, identity),
+	FOREIGN KEY(policy_id) REFERENCES policy (id)
+);
+
+CREATE INDEX policy_identity_of ON policy_identity (identity, policy_id);
 
 CREATE TABLE signature_seen (
 	credential_id TEXT COLLATE "C" NOT NULL,

@@ -103,6 +103,7 @@ CREATE TABLE login (
 	email TEXT NOT NULL,
 	password TEXT NOT NULL,
 	disabled SMALLINT DEFAULT 0 NOT NULL,
+	admin SMALLINT DEFAULT 0 NOT NULL,
 	valid_from BIGINT NOT NULL,
 	created_at BIGINT NOT NULL,
 	PRIMARY KEY (id),
@@ -110,6 +111,23 @@ CREATE TABLE login (
 );
 
 CREATE UNIQUE INDEX login_name ON login (account_id, name);
+
+CREATE TABLE oauth2_client (
+	id TEXT NOT NULL,
+	account_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	description TEXT NOT NULL,
+	hash BLOB NOT NULL,
+	rules TEXT NOT NULL,
+	allowed_ips TEXT,
+	created_at BIGINT NOT NULL,
+	last_used_at BIGINT,
+	revoked_at BIGINT,
+	PRIMARY KEY (id),
+	FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE INDEX oauth2_client_account ON oauth2_client (account_id, created_at);
 
 CREATE TABLE application (
 	id TEXT NOT NULL,
@@ -175,6 +193,35 @@ CREATE UNIQUE INDEX cloud_registry_entry ON cloud_registry (entry_uuid);
 
 CREATE INDEX cloud_registry_project ON cloud_registry (cloud_project_id, created_at, id);
 
+CREATE TABLE oauth2_token (
+	hash BLOB NOT NULL,
+	client_id TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (hash),
+	FOREIGN KEY(client_id) REFERENCES oauth2_client (id)
+);
+
+CREATE INDEX oauth2_token_client ON oauth2_token (client_id, created_at);
+
+CREATE TABLE policy (
+	id TEXT NOT NULL,
+	cloud_project_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	description TEXT NOT NULL,
+	resources TEXT NOT NULL,
+	allow TEXT NOT NULL,
+	excepted TEXT NOT NULL,
+	denied TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	expires_at BIGINT,
+	PRIMARY KEY (id),
+	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
+);
+
+CREATE INDEX policy_project ON policy (cloud_project_id, created_at);
+
 CREATE TABLE credential (
 	id TEXT NOT NULL,
 	application_id TEXT NOT NULL,
@@ -198,6 +245,15 @@ CREATE TABLE credential (
 CREATE INDEX credential_application ON credential (application_id, created_at);
 
 CREATE UNIQUE INDEX credential_hash ON credential (hash);
+
+CREATE TABLE policy_identity (
+	policy_id TEXT NOT NULL,
+	identity TEXT NOT NULL,
+	PRIMARY KEY (policy_id, identity),
+	FOREIGN KEY(policy_id) REFERENCES policy (id)
+);
+
+CREATE INDEX policy_identity_of ON policy_identity (identity, policy_id);
 
 CREATE TABLE signature_seen (
 	credential_id TEXT NOT NULL,
