@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from moorage.api.forwarded import Proxies
 from moorage.api.http.at_once import Whole
-from moorage.api.http.recalling import LARGEST, MOST_BYTES, Asked, Piece, Recollection
+from moorage.api.http.recalling import LARGEST, MOST, MOST_BYTES, Asked, Piece, Recollection
 from moorage.db import Statement
 from moorage.db.cell import entry
 from moorage.db.sqlite import SqliteDatabase
@@ -179,13 +179,36 @@ def test_what_is_remembered_is_bounded(world: World) -> None:
     assert recollection.again(Asked(b"GET", b"/%d" % number, (), "", 0), []) is not None
 
 
+def test_a_client_that_asks_for_much_has_its_headers_remembered_once(world: World) -> None:
+    del world
+    recollection, token, many = Recollection(), b"t" * 4096, MOST // 2
+    headers = [((b"authorization", bytes(bytearray(token))),) for _ in range(many)]
+    asked = [Asked(b"GET", b"/%d" % number, each, "", 0) for number, each in enumerate(headers)]
+    pieces = [Piece.read(b"GET /%d\r\n%b" % (number, token), "", 0) for number in range(many)]
+    for one, piece in zip(asked, pieces, strict=True):
+        whole = Whole()
+        whole.status, whole.body, whole.anew = 200, bytes(2 * 1024), lambda: b""
+        recollection.first(one, whole, [])
+        recollection.alias(piece, one)
+
+    everything: list[Asked | Piece] = [*asked, *pieces]
+    remembered = [recollection.again(one, []) for one in everything]
+
+    assert None not in remembered
+    # An answer is there once, however it is asked for, and so is the token in each of its two forms.
+    assert recollection._size <= many * (2 * 1024 + 128) + 3 * len(token)
+    for each in everything:
+        recollection._forget(each, recollection._told.pop(each))
+    assert (recollection._size, len(recollection._shared)) == (0, 0)
+
+
 def test_what_is_too_long_is_not_remembered(world: World) -> None:
     del world
     recollection, whole, asked = Recollection(), Whole(), Asked(b"GET", b"/", (), "", 0)
     whole.status, whole.body, whole.anew = 200, bytes(LARGEST), lambda: b""
 
     written = recollection.first(asked, whole, [])
-    recollection.alias(Piece(b"GET / ", "", 0), asked)
+    recollection.alias(Piece(b"GET / ", b"", "", 0), asked)
 
     assert written.endswith(whole.body)
     assert recollection.again(asked, []) is None

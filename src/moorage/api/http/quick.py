@@ -55,9 +55,9 @@ class QuickHeads(Heads):
 
     def recall_piece(self, data: bytes) -> bool:
         """Answer what came again to the letter, without reading it."""
-        if not self._is_free():
+        if not data.endswith(END_OF_HEAD) or not self._is_free():
             return False
-        whole = self.recollection.again(Piece(data, *self.whence), self.server_state.default_headers)
+        whole = self.recollection.again(Piece.read(data, *self.whence), self.server_state.default_headers)
         if whole is None:
             return False
         self._write_whole(whole)
@@ -86,7 +86,7 @@ class QuickHeads(Heads):
         self._write_whole(whole)
         piece = self.piece
         if piece.find(END_OF_HEAD) == len(piece) - len(END_OF_HEAD):
-            self.recollection.alias(Piece(piece, *self.whence), asked)
+            self.recollection.alias(Piece.read(piece, *self.whence), asked)
         return True
 
     def answer_at_once(self, asked: Asked) -> bool:

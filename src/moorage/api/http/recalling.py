@@ -3,12 +3,14 @@
 Whoever polls a tag, or pulls what everybody pulls, asks what was asked before. An answer that says how to tell
 whether it is still right (`Whole.anew`) is kept under all that it hangs on: the next such request needs its head
 parsed, and nothing else. One that comes again to the letter is not even parsed.
+
+A client's headers are mostly its token, often longer than the answer: they are kept once for all that it asks.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -26,7 +28,7 @@ MOST_BYTES = 32 * 1024 * 1024
 
 
 class Asked(NamedTuple):
-    """A request without a body: what it asks, and between which addresses."""
+    """A request without a body: what it asks, by which headers, and between which addresses."""
 
     method: bytes
     url: bytes
@@ -38,21 +40,41 @@ class Asked(NamedTuple):
 class Piece(NamedTuple):
     """A request's head as it came, with nothing before or after it, and between which addresses."""
 
-    head: bytes
+    line: bytes
+    headers: bytes
     client: str
     port: int
+
+    @classmethod
+    def read(cls, piece: bytes, client: str, port: int) -> Piece:
+        """Take the first line, which says what is asked, from the rest."""
+        line, _, headers = piece.partition(b"\r\n")
+        return cls(line, headers, client, port)
 
 
 class _Told:
     """An answer as it was written, but for the lines that change."""
 
-    __slots__ = ("anew", "first", "rest", "size")
+    __slots__ = ("anew", "first", "keys", "rest", "size")
 
     def __init__(self, whole: Whole) -> None:
         self.first = STATUS_LINE[whole.status]
         self.rest = b"%b\r\n%b" % (lines(whole.headers), whole.body)
         self.anew: Anew | None = whole.anew
         self.size = len(self.rest)
+        # Under how many it is kept.
+        self.keys = 0
+
+
+class _Shared:
+    """The headers of some requests, and of how many that are remembered."""
+
+    __slots__ = ("headers", "keys", "size")
+
+    def __init__(self, headers: tuple[Header, ...] | bytes) -> None:
+        self.headers = headers
+        self.size = _length(headers)
+        self.keys = 0
 
 
 class Recollection:
@@ -60,6 +82,7 @@ class Recollection:
 
     def __init__(self) -> None:
         self._told: OrderedDict[Asked | Piece, _Told] = OrderedDict()
+        self._shared: dict[tuple[Header, ...] | bytes, _Shared] = {}
         self._size = 0
         self._defaults: Sequence[Header] | None = None
         self._written = b""
@@ -96,18 +119,40 @@ class Recollection:
         return b"".join((told.first, self._written, own, told.rest))
 
     def _keep(self, asked: Asked | Piece, told: _Told) -> None:
-        if told.size + _length(asked) > LARGEST or asked in self._told:
+        shared = self._shared.get(asked.headers) or _Shared(asked.headers)
+        if told.size + shared.size + _own(asked) > LARGEST or asked in self._told:
             return
-        self._told[asked] = told
-        self._size += told.size + _length(asked)
+        if not shared.keys:
+            self._shared[shared.headers] = shared
+            self._size += shared.size
+        if not told.keys:
+            self._size += told.size
+        shared.keys += 1
+        told.keys += 1
+        self._size += _own(asked)
+        kept: Any = asked._replace(headers=shared.headers)  # type: ignore[arg-type] # They are equal, so of its kind.
+        self._told[kept] = told
         while self._size > MOST_BYTES or len(self._told) > MOST:
             self._forget(*self._told.popitem(last=False))
 
     def _forget(self, asked: Asked | Piece, told: _Told) -> None:
-        self._size -= told.size + _length(asked)
+        shared = self._shared[asked.headers]
+        shared.keys -= 1
+        told.keys -= 1
+        self._size -= _own(asked)
+        if not told.keys:
+            self._size -= told.size
+        if not shared.keys:
+            self._size -= shared.size
+            del self._shared[shared.headers]
 
 
-def _length(asked: Asked | Piece) -> int:
-    if isinstance(asked, Piece):
-        return len(asked.head)
-    return len(asked.url) + sum(len(name) + len(value) for name, value in asked.headers)
+def _own(asked: Asked | Piece) -> int:
+    """Give the length of what a request shares with no other."""
+    return len(asked.line) if isinstance(asked, Piece) else len(asked.url)
+
+
+def _length(headers: tuple[Header, ...] | bytes) -> int:
+    if isinstance(headers, bytes):
+        return len(headers)
+    return sum(len(name) + len(value) for name, value in headers)
