@@ -10,40 +10,19 @@ Ratios and CPU are to be trusted; rates depend on the machine and on what else i
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench import client, series, servers
 from bench.client import MIB
-from bench.series import Figure, Series
+from bench.grown import grown
+from bench.runs import Run, report
 from bench.servers import Server
-
-MANIFESTS, TAGS, REPOSITORIES = 100_000, 300_000, 1_000
-# A token names so many repositories, from which tags are drawn.
-DRAWN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How long and what to measure, and where."""
-
-    folder: Path
-    rounds: int
-    seconds: int
-    only: str
-    quick: bool
-
-    def wants(self, name: str) -> bool:
-        """Say whether a series is to be measured."""
-        return self.only in name
 
 
 def main() -> None:
@@ -124,73 +103,6 @@ def _report_stalled(server: Server, found: series.Stalled) -> None:
     )
 
 
-def grown(run: Run) -> None:
-    """Compare a registry with itself, small and grown."""
-    names = ("grown", "manifest GET by random tags, grown registry", "page of tags", "page of referrers")
-    if not any(run.only in name for name in names):
-        return
-    little, much = (run.folder / name for name in ("little", "much"))
-    with _seeded(little, "small", 10) as small, _seeded(much, "grown", REPOSITORIES) as large:
-        asked: tuple[tuple[str, Callable[[Server], str]], ...] = (
-            ("manifest GET by random tags, grown registry", lambda server: _random(run, server)),
-            ("page of tags, the first", lambda _: "/v2/bench/first/tags/list?n=100"),
-            ("page of tags, the last", lambda _: "/v2/bench/first/tags/list?n=100&last=tag-9"),
-            ("page of referrers", lambda server: f"/v2/bench/first/referrers/{_subject(server)}?n=100"),
-        )
-        for name, make in asked:
-            if not run.wants(name):
-                continue
-            figures: dict[str, Figure] = {}
-            for _ in range(run.rounds):
-                for server in (small, large):
-                    path = make(server)
-                    one = series.any_manifest(path, run.seconds) if path.endswith(".lua") else series.pages(
-                        name, path, run.seconds
-                    )  # fmt: skip
-                    for key, figure in series.measure(one, [server], 1).items():
-                        whole = figures.setdefault(key, Figure())
-                        whole.rates += figure.rates
-                        whole.costs += figure.costs
-            report(Series(name, "requests", lambda _: (0, 0)), figures)
-
-
-@contextlib.contextmanager
-def _seeded(folder: Path, name: str, repositories: int) -> Iterator[Server]:
-    servers.moorage(folder).stop()
-    began = time.perf_counter()
-    share = repositories / REPOSITORIES
-    command = [sys.executable, "-m", "bench.seed", str(folder / "data"), str(repositories)]
-    subprocess.run([*command, str(int(MANIFESTS * share)), str(int(TAGS * share))], check=True)
-    print(f"{name}: {repositories} repositories seeded in {time.perf_counter() - began:.0f} s")
-    server = servers.moorage(folder, f"moorage, {name}")
-    with servers.running(server):
-        client.sign_in(
-            server, "bench/first", *(f"bench/app-{n}" for n in range(1, min(repositories, DRAWN + 1)))
-        )
-        yield server
-
-
-def _subject(server: Server) -> str:
-    _, headers, _ = client.ask(server, "HEAD", "/v2/bench/first/manifests/subject")
-    return headers["docker-content-digest"]
-
-
-def _random(run: Run, server: Server) -> str:
-    script = run.folder / f"{server.port}.lua"
-    paths = (
-        run.folder / ("much" if "grown" in server.name else "little") / "data" / "seeded.txt"
-    ).read_text()
-    drawn = {f"bench/app-{number}" for number in range(1, DRAWN + 1)}
-    listed = [path for path in paths.split() if path.partition(":")[0] in drawn]
-    script.write_text(
-        "local paths = {"
-        + ",".join('"/v2/' + path.replace(":", "/manifests/") + '"' for path in listed)
-        + "}\n"
-        "request = function() return wrk.format('GET', paths[math.random(#paths)]) end\n"
-    )
-    return str(script)
-
-
 def at_rest(run: Run) -> None:
     """Measure a second start, and what it costs to do nothing."""
     if not run.wants("idle"):
@@ -215,20 +127,6 @@ def at_rest(run: Run) -> None:
             f" {sum(server.memory()) / MIB:.0f} MiB resident ({server.shared_memory() / MIB:.0f} MiB with"
             f" shared pages counted once), {cpu * 100:.1f} % of a core"
         )
-
-
-def report(one: Series, figures: dict[str, Figure]) -> None:
-    """Print a series: each server's figures and their ratio to the fastest distribution's, else to the first's."""
-    print(f"{one.name}, per {one.unit.removesuffix('s')}")
-    yardsticks = [figure for name, figure in figures.items() if name.startswith(servers.DISTRIBUTED)]
-    first = max(yardsticks, key=lambda figure: figure.rate, default=next(iter(figures.values())))
-    for name, figure in figures.items():
-        micro = one.unit != "GiB"
-        rate = f"{figure.rate:,.0f}/s" if micro else f"{figure.rate:.2f} GiB/s"
-        cost = f"{figure.cost * 1e6:,.0f} us" if micro else f"{figure.cost:.2f} s"
-        ratios = f"{figure.rate / first.rate:.2f} x the rate, {figure.cost / first.cost:.2f} x the CPU"
-        print(f"  {name:<24} {rate:>14}  CPU {cost:>10}   {ratios}")
-    print(flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Grow a registry in bulk: `python -m bench.seed DATA [REPOSITORIES MANIFESTS TAGS]`, on a prepared data folder.
 
 The first repository, bench/first, gets a tenth of everything, and half of its manifests refer to the one tagged
-`subject`. What was written is listed in DATA/seeded.txt as repository:tag.
+`subject`. What was written is listed in DATA/seeded.txt as repository:tag. All names are of one length, so that a page
+of a large registry holds as many bytes as a small one's.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def shapes(count: int, manifests: int, tags: int) -> Iterator[Shape]:
     left_manifests, left_tags = manifests - first.manifests, tags - first.tags
     for number in range(1, count):
         left = count - number
-        mine = Shape(f"bench/app-{number}", left_manifests // left, left_tags // left, refer=False)
+        mine = Shape(f"bench/app-{number:04}", left_manifests // left, left_tags // left, refer=False)
         left_manifests, left_tags = left_manifests - mine.manifests, left_tags - mine.tags
         yield mine
 
@@ -192,7 +193,7 @@ async def _repository(tx: Tx, shape: Shape, layers: list[Layer]) -> list[str]:
     )
     for layer in layers:
         await tx.run(_NAME, repository=home.id, blob=layer.id, more=len(made))
-    tags = ["subject", *(f"tag-{number}" for number in range(1, shape.tags))]
+    tags = ["subject", *(f"tag-{number:06}" for number in range(1, shape.tags))]
     await tx.many(
         _ADD_TAGS,
         [
@@ -214,7 +215,7 @@ def _body(name: str, number: int, layers: list[Layer], subject: Digest | None) -
         "mediaType": OCI_MANIFEST,
         "config": described[0],
         "layers": described[1:],
-        "annotations": {"org.example.name": f"{name}#{number}", "org.example.padding": "x" * PADDING},
+        "annotations": {"org.example.name": f"{name}#{number:06}", "org.example.padding": "x" * PADDING},
     }
     if subject is not None:
         document["artifactType"] = SIGNATURE

@@ -74,20 +74,6 @@ def manifests(seconds: int) -> Series:
     )
 
 
-def any_manifest(script: str, seconds: int) -> Series:
-    """Pull manifests by tags drawn at random from all that were seeded."""
-    return Series(
-        "manifest GET by random tags, grown registry",
-        "requests",
-        lambda server: client.wrk(server, "/", connections=16, seconds=seconds, script=script),
-    )
-
-
-def pages(name: str, path: str, seconds: int) -> Series:
-    """Ask for one page of a list."""
-    return Series(name, "pages", lambda server: client.wrk(server, path, connections=4, seconds=seconds))
-
-
 def blob(name: str, content: Content, times: int, streams: int = 1) -> Series:
     """Pull a blob so many times in each of some streams."""
     path = f"/v2/{REPOSITORY}/blobs/{content.digest}"
