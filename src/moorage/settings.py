@@ -343,6 +343,12 @@ class Ordering:
         "1000",
         "How many registries one account may have.",
     )
+    usage_kept: float = _setting(
+        "USAGE_KEPT",
+        kinds.duration("90d", "3650d"),
+        "730d",
+        "How long each hour of a registry's usage is kept: what was stored, traffic, requests, and its price.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

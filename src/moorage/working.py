@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moorage import ordering
+from moorage.accounting import Accounting
 from moorage.cloud import events as cloud_events
 from moorage.cloud import reconciling, registries
 from moorage.cloud.reconciling import Reconcile, Reconciler
@@ -109,6 +110,7 @@ class Worker:
     homes: Homes
     reconciler: Reconciler
     events_kept: int
+    accounting: Accounting
     engine: Engine | None = None
     replicas: Replicas | None = None
     _left: set[str] = field(default_factory=set)
@@ -118,16 +120,18 @@ class Worker:
     @classmethod
     def of(cls, set_: Settings, parts: Parts, awaited: Awaited = AWAITED) -> Worker:
         """Build it out of its parts."""
+        directory, homes = Directory(parts.cell, set_.listening.registry_port), Homes(parts)
         return cls(
             parts=parts,
-            directory=Directory(parts.cell, set_.listening.registry_port),
+            directory=directory,
             terms=terms(set_, parts),
             interval=set_.upkeep.collection_interval,
             leftovers_after=set_.upkeep.upload_expiry,
             awaited=awaited,
-            homes=Homes(parts),
+            homes=homes,
             reconciler=ordering.reconciler(set_, parts),
             events_kept=int(set_.upkeep.events_kept * SECOND),
+            accounting=Accounting.of(set_, parts, directory, homes.get),
         )
 
     def handlers(self) -> Handlers:
@@ -153,6 +157,8 @@ class Worker:
                 group.create_task(self._every(LOOK, self.directory.refresh))
                 group.create_task(self._every(CHECK, engine.check))
                 group.create_task(self._every(HOUR, self._tidy))
+                for seconds, work_ in self.accounting.rounds():
+                    group.create_task(self._every(seconds, work_))
                 if self.replicas is not None:
                     group.create_task(self._every(3.0, self._beat))
         finally:
@@ -285,6 +291,7 @@ class Worker:
     async def _tidy(self) -> None:
         assert self.engine is not None
         await self.homes.close(idle_for=HOUR)
+        await self.accounting.tidy()
         while await self.engine.forget():
             pass
         while await cloud_events.drop_old(self.parts.platform, self.parts.platform.now() - self.events_kept):

@@ -29,6 +29,7 @@ WHOLE = {
     "registry.relay._ANY": "an outbox is emptied each second",
     "registry.relay._FIRST": "an outbox is emptied each second",
     "registry.quotas._COMING": "it adds up the uploads under way",
+    "cloud.metering._STORED": "it adds up every project, once an hour",
     "registry.projects._ALL": "it lists every project",
     "identity.users._LISTED": "it lists every user, as the provider's API gives them: in one answer",
     "identity.users._OTHER_ADMINS": "it is asked when an administrator ceases to be one",

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import bindparam, select
 
 from moorage import __version__
-from moorage.cloud import cloud_projects, events, members
+from moorage.cloud import cloud_projects, events, members, spans
 from moorage.cloud.catalogue import Plan, Region
 from moorage.cloud.events import SYSTEM
 from moorage.cloud.members import Role
@@ -145,6 +145,7 @@ async def first_account(
             _HOLD, id=id_, cloud_project=found.cloud_project_id, name=entry.name, region=region.name, plan=plan.id,
             entry=entry.uuid, url=url, at=tx.at,
         )  # fmt: skip
+        await spans.follow(tx, "registry.taken-in", id_, {"plan": plan.id})
         await events.record(
             tx, "registry.taken-in", SYSTEM, target=id_, account=found.account_id,
             cloud_project=found.cloud_project_id, name=entry.name,

@@ -18,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, select, update
 
 from moorage import __version__
-from moorage.cloud import events, provisioning
+from moorage.cloud import events, provisioning, spans
 from moorage.cloud.catalogue import Catalogue, Plan
 from moorage.cloud.errors import (
     DowngradeRefused,
@@ -344,7 +344,8 @@ async def account_of(reader: Reader, cloud_project_id: str) -> str:
 
 
 async def note(tx: Tx, kind: str, about: Registry, origin: Origin, /, **body: Any) -> None:
-    """Write an event about a registry."""
+    """Write an event about a registry, and keep since when it has which plan."""
+    await spans.follow(tx, kind, about.id, body)
     more: Mapping[str, Any] = body
     await events.record(
         tx,

@@ -10,6 +10,7 @@ Ids are UUIDs, but a cloud project's, which is 32 hexadecimal digits. Times are 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Identity, Index, MetaData, Table, text
 from sqlalchemy.schema import SchemaItem
 
+from moorage.db.cell import TRAFFIC
 from moorage.db.tables import ASCII, BIG, BYTES, NUMBER, SMALL
 
 metadata = MetaData()
@@ -217,3 +218,32 @@ cloud_event = _happened("cloud_event")
 Index("cloud_event_at", cloud_event.c.at)
 Index("cloud_event_account", cloud_event.c.account_id, cloud_event.c.at)
 Index("cloud_event_target", cloud_event.c.target, cloud_event.c.at)
+
+# --- what was used ---------------------------------------------------------------------------------------------
+
+# Since when, and until when, a registry has had a plan. What is billed follows from it, and so does which hours are.
+plan_span = _table(
+    "plan_span", "record",
+    Column("cloud_registry_id", ASCII, primary_key=True), Column("since", BIG, primary_key=True, autoincrement=False),
+    _big("until", null=True), _text("plan"),
+)
+Index("plan_span_until", plan_span.c.until)
+
+# An hour of a registry: the plan that it is billed by, what that cost then, and what was used. Bytes are null where
+# nobody measured them (``measured_at``). It outlives the registry's row, and names it without referring to it.
+usage_hour = _table(
+    "usage_hour", "record",
+    Column("cloud_registry_id", ASCII, primary_key=True), Column("hour", BIG, primary_key=True, autoincrement=False),
+    _text("cloud_project_id"), _text("region"), _text("plan"), _text("price", null=True), _text("currency", null=True),
+    _big("measured_at", null=True), _big("logical_bytes", null=True), _big("unique_bytes", null=True),
+    _big("trash_bytes", null=True),
+    *(_big(name, default=0) for name in TRAFFIC),
+)
+Index("usage_hour_project", usage_hour.c.cloud_project_id, usage_hour.c.hour)
+Index("usage_hour_hour", usage_hour.c.hour)
+
+# The hours of which every registry's usage is written.
+usage_sweep = _table(
+    "usage_sweep", "record",
+    Column("hour", BIG, primary_key=True, autoincrement=False), _big("at"),
+)

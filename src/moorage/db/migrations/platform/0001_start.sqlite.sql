@@ -57,6 +57,16 @@ CREATE TABLE cloud_outbox (
 
 CREATE UNIQUE INDEX cloud_outbox_uuid ON cloud_outbox (uuid);
 
+CREATE TABLE plan_span (
+	cloud_registry_id TEXT NOT NULL,
+	since BIGINT NOT NULL,
+	until BIGINT,
+	"plan" TEXT NOT NULL,
+	PRIMARY KEY (cloud_registry_id, since)
+);
+
+CREATE INDEX plan_span_until ON plan_span (until);
+
 CREATE TABLE provider_key (
 	id TEXT NOT NULL,
 	number BIGINT NOT NULL,
@@ -68,6 +78,38 @@ CREATE TABLE provider_key (
 );
 
 CREATE UNIQUE INDEX provider_key_number ON provider_key (number);
+
+CREATE TABLE usage_hour (
+	cloud_registry_id TEXT NOT NULL,
+	hour BIGINT NOT NULL,
+	cloud_project_id TEXT NOT NULL,
+	region TEXT NOT NULL,
+	"plan" TEXT NOT NULL,
+	price TEXT,
+	currency TEXT,
+	measured_at BIGINT,
+	logical_bytes BIGINT,
+	unique_bytes BIGINT,
+	trash_bytes BIGINT,
+	manifest_pulls BIGINT DEFAULT 0 NOT NULL,
+	blob_pulls BIGINT DEFAULT 0 NOT NULL,
+	pushes BIGINT DEFAULT 0 NOT NULL,
+	others BIGINT DEFAULT 0 NOT NULL,
+	refusals BIGINT DEFAULT 0 NOT NULL,
+	bytes_in BIGINT DEFAULT 0 NOT NULL,
+	bytes_out BIGINT DEFAULT 0 NOT NULL,
+	PRIMARY KEY (cloud_registry_id, hour)
+);
+
+CREATE INDEX usage_hour_hour ON usage_hour (hour);
+
+CREATE INDEX usage_hour_project ON usage_hour (cloud_project_id, hour);
+
+CREATE TABLE usage_sweep (
+	hour BIGINT NOT NULL,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (hour)
+);
 
 CREATE TABLE cloud_project (
 	id TEXT NOT NULL,

@@ -1,0 +1,109 @@
+"""Hours are written down once, whoever writes them how often, with the plan that they cost and what was used in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moorage.cloud.events import SYSTEM
+from moorage.registry.traffic import HOUR
+from tests.functional.cloud_api_world import LARGE, MEDIUM, SMALL
+from tests.functional.ordering_world import Orders
+from tests.functional.usage_world import (
+    ADD,
+    HOURS,
+    LOGICAL,
+    MOVE,
+    SPANS,
+    STORED,
+    accounts,
+    counted,
+    hour_of,
+    orders,
+)
+
+__all__ = ["orders"]
+
+
+async def hours(orders: Orders, which: str) -> list[Any]:
+    return await orders.platform.all(HOURS, which=which)
+
+
+async def test_spans_follow_what_becomes_of_a_registry(orders: Orders) -> None:
+    made = await orders.made("spans", SMALL)
+    await orders.desk.change_plan(orders.project, made.id, LARGE, SYSTEM)
+    await orders.work()
+    await orders.desk.change_plan(orders.project, made.id, SMALL, SYSTEM)
+    await orders.work()
+    await orders.desk.delete(orders.project, made.id, SYSTEM)
+    await orders.work()
+    ended = await orders.platform.all(SPANS, which=made.id)
+    await orders.desk.undelete(orders.project, made.id, SYSTEM)
+    await orders.work()
+    spans = await orders.platform.all(SPANS, which=made.id)
+
+    assert [span.plan for span in spans] == [SMALL, LARGE, SMALL, SMALL]
+    assert all(span.until is not None for span in ended)
+    assert [span.until for span in spans[:2]] == [span.since for span in spans[1:3]]
+    assert spans[2].until <= spans[3].since
+    assert spans[3].until is None
+
+
+async def test_an_hour_is_written_once_by_its_dearest_plan_and_a_gap_says_so(orders: Orders) -> None:
+    made = await orders.made("hours", SMALL)
+    entry = await orders.entry(made)
+    db = await orders.world.parts.open_database(entry)
+    await db.write(STORED, unique=700, trash=30)
+    await db.write(LOGICAL, logical=900)
+    await db.close()
+    now = hour_of(orders.platform.now()) + 5 * HOUR
+    begun = now - 4 * HOUR + 1_800_000_000
+    (span,) = await orders.platform.all(SPANS, which=made.id)
+    # SMALL for half an hour, MEDIUM for a while in the next, and SMALL again.
+    moments = [begun, begun + HOUR, begun + HOUR + 60_000_000]
+    plans = [SMALL, MEDIUM, SMALL]
+    await orders.platform.write(MOVE, which=made.id, was=span.since, begins=begun, ends=moments[1])
+    for place in (1, 2):
+        until = moments[place + 1] if place < 2 else None
+        await orders.platform.write(ADD, which=made.id, since=moments[place], until=until, plan=plans[place])
+    worker = accounts(orders)
+
+    await orders.world.plane.directory.refresh()
+    while await worker.metering.sweep(now):
+        pass
+    again = await worker.metering.sweep(now)
+    other = await accounts(orders).metering.sweep(now)
+    written = await hours(orders, made.id)
+
+    assert (again, other) == (0, 0)
+    assert [row.hour for row in written] == [hour_of(begun) + number * HOUR for number in range(4)]
+    assert [row.plan for row in written] == [SMALL, MEDIUM, SMALL, SMALL]
+    assert [row.price for row in written] == ["0.02", "0.05", "0.02", "0.02"]
+    assert [row.unique_bytes for row in written] == [None, None, None, 700]
+    assert (written[3].logical_bytes, written[3].trash_bytes) == (900, 30)
+    assert [row.measured_at is None for row in written] == [True, True, True, False]
+
+
+async def test_traffic_is_taken_over_once_and_late_counts_too(orders: Orders) -> None:
+    made = await orders.made("traffic", SMALL)
+    entry = (await orders.entry(made)).uuid
+    at = orders.platform.now()
+    now = hour_of(at) + HOUR + 1
+    worker = accounts(orders)
+
+    await counted(orders, entry, at, "one", manifest_pulls=3, bytes_out=1 << 40)
+    await counted(orders, entry, at, "two", manifest_pulls=4, pushes=2)
+    await counted(orders, "of nobody", at, "two", manifest_pulls=9)
+    await worker.metering.sweep(now)
+    await worker.metering.sweep(now)
+    (first,) = await hours(orders, made.id)
+    await counted(orders, entry, at, "three", refusals=5)
+    await counted(orders, entry, at, "one", manifest_pulls=4, bytes_out=1 << 40)
+    await worker.metering.sweep(now)
+    (second,) = await hours(orders, made.id)
+    await worker.metering.prune(at - HOUR)
+    kept = len(await hours(orders, made.id))
+    await worker.metering.prune(now)
+
+    assert (first.manifest_pulls, first.pushes, first.bytes_out, first.refusals) == (7, 2, 1 << 40, 0)
+    assert (second.manifest_pulls, second.pushes, second.bytes_out, second.refusals) == (8, 2, 1 << 40, 5)
+    assert (kept, await hours(orders, made.id)) == (1, [])
