@@ -27,7 +27,13 @@ pytest.register_assert_rewrite(
 )
 
 # These talk to a server on sockets, so they run on the loop that production has.
-ON_UVLOOP = {"test_http_ending.py", "test_http_protocol.py", "test_http_tls.py", "test_http_transfers.py"}
+ON_UVLOOP = {
+    "test_http_ending.py",
+    "test_http_protocol.py",
+    "test_http_tls.py",
+    "test_http_transfers.py",
+    "test_slow_transfers.py",
+}
 
 
 def pytest_asyncio_loop_factories(

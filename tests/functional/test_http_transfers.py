@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import socket
 import threading
 from dataclasses import replace
 from functools import partial
@@ -391,8 +392,32 @@ async def test_a_download_that_is_cut_ends_its_request(site: Site):
 
 
 def _has_moved(site: Site, connection: Protocol, before: int) -> bool:
-    """Tell whether a download moved, or is at its end."""
-    return connection.moved > before or bool(site.app.ended)
+    """Tell whether a download moved enough, or is at its end."""
+    return _has_taken(connection, before + Limits().pace_bytes) or bool(site.app.ended)
+
+
+async def test_a_slow_download_passes_though_the_kernel_takes_its_bytes_in_strides(site: Site):
+    enlarge(site)
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.settimeout(0)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        await loop.sock_connect(client, ("127.0.0.1", site.port))
+        await loop.sock_sendall(client, b"GET /pull HTTP/1.1\r\nHost: h\r\n\r\n")
+        await eventually(lambda: any(connection.waiting for connection in site.connections))
+        (connection,) = site.connections
+        for _ in range(40):
+            taken, left = connection.taken(), 64 * 1024
+            while left:
+                left -= len(await loop.sock_recv(client, left))
+            await eventually(partial(_has_taken, connection, taken + Limits().pace_bytes))
+            site.let_time_pass()
+
+        assert (site.app.ended, site.connections) == ([], [connection])
+
+
+def _has_taken(connection: Protocol, count: int) -> bool:
+    return connection.taken() >= count
 
 
 async def test_a_slow_download_that_moves_passes(site: Site):
@@ -403,7 +428,7 @@ async def test_a_slow_download_that_moves_passes(site: Site):
     await eventually(lambda: any(connection.waiting for connection in site.connections))
     (connection,) = site.connections
     while not site.app.ended:
-        moved = connection.moved
+        moved = connection.taken()
         client.go_on_reading()
         await eventually(partial(_has_moved, site, connection, moved))
         client.stop_reading()

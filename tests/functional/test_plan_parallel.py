@@ -252,17 +252,3 @@ def test_a_registry_goes_on_when_redis_dies_and_comes_back(tmp_path: Path):
 
         eventually(exact)
         let_go(alone)
-
-
-def test_a_transfer_that_stands_still_gives_its_slot_to_another(tmp_path: Path):
-    slow = {**GIVEN, "PARALLEL_WAIT": "40s", "SLOWEST_TRANSFER": "32KiB"}
-    assert moorage("prepare", data=tmp_path, PASSWORD=PASSWORD).returncode == 0
-    set_parallel(tmp_path, 2)
-    with house(tmp_path, **slow) as running:
-        port = running.ports["Registry"]
-        stalled = hold(port, 2)
-        third = Request(port)
-
-        assert third.answer().startswith("HTTP/1.1 100")
-        assert not any(one.was_cut() for one in stalled)
-        let_go([*stalled, third])

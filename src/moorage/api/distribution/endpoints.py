@@ -12,7 +12,7 @@ from moorage.api.distribution import paths, pulls, pushes
 from moorage.api.distribution.asks import Ask, read_query
 from moorage.api.distribution.at_once import AtOnce
 from moorage.api.distribution.paths import Place
-from moorage.api.distribution.watches import Pace, Watch
+from moorage.api.distribution.watches import Pace, Watches
 from moorage.api.http.responses import PACE
 from moorage.errors import Problem
 from moorage.identity import scopes
@@ -79,11 +79,12 @@ class Distribution:
 
     registry: Registry
     hot: AtOnce
+    watches: Watches
 
     @classmethod
     def of(cls, registry: Registry) -> "Distribution":
         """Answer for *registry*."""
-        return cls(registry, AtOnce(registry))
+        return cls(registry, AtOnce(registry), Watches(registry.limits.slowest_transfer))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it in the spec's dialect."""
@@ -117,12 +118,8 @@ class Distribution:
         caller = ask.caller.subject or ask.origin().address
         async with self.registry.slots.one(caller, anonymous=ask.caller.is_anonymous) as slot:
             pace: Pace | None = (ask.scope.get("extensions") or {}).get(PACE)
-            watch = None if pace is None else Watch(slot, pace, self.registry.limits.slowest_transfer)
-            try:
+            with self.watches.on(slot, pace):
                 await route.answer(ask)
-            finally:
-                if watch is not None:
-                    watch.stop()
 
     async def _caller(self, headers: dict[bytes, bytes], scope: Scope) -> Identified:
         shown = headers.get(b"authorization")

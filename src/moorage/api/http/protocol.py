@@ -28,6 +28,7 @@ from moorage.api.http.quick import END_OF_HEAD, QuickHeads
 from moorage.api.http.receiving import Receiving
 from moorage.api.http.receiving_chunks import ReceivingChunks
 from moorage.api.http.responses import PACE, SENDFILE, TALLY
+from moorage.api.http.unsent import unsent
 from moorage.storage.store import Disconnected
 
 if TYPE_CHECKING:
@@ -113,12 +114,16 @@ class Protocol(QuickHeads):
         """Note that the request under way waits for the other end, which must move."""
         self.waiting = True
         if self.deadline.phase is not Phase.MOVING:
-            self.marked = self.moved
+            self.marked = self.taken()
             self.deadline.set(Phase.MOVING, self.limits.pace_seconds)
 
+    def taken(self) -> int:
+        """Count the bytes of bodies that came, or reached the other end's machine."""
+        return self.moved - unsent(self.transport)
+
     def pace(self) -> tuple[int, bool]:
-        """Extension ``moorage.pace``: how many bytes moved, and whether the other end is waited for."""
-        return self.moved, self.waiting
+        """Extension ``moorage.pace``: how many bytes the other end sent or took, and whether it is waited for."""
+        return self.taken(), self.waiting
 
     def goes_on(self) -> None:
         """Note that the request under way waits for the other end no longer."""
@@ -132,18 +137,19 @@ class Protocol(QuickHeads):
         elif self.deadline.phase is Phase.PARTING:
             self.transport.abort()
         elif self.deadline.phase is Phase.MOVING:
-            if self.waiting and self.moved - self.marked < max(1, self.limits.pace_bytes):
-                self._stalled()
+            taken = self.taken()
+            if self.waiting and taken - self.marked < max(1, self.limits.pace_bytes):
+                self._stalled(taken - self.marked)
             else:
-                self.marked = self.moved
+                self.marked = taken
                 self.deadline.set(Phase.MOVING, self.limits.pace_seconds)
 
-    def _stalled(self) -> None:
+    def _stalled(self, moved: int) -> None:
         if self.running is None or self.running.response_started:
             self.transport.abort()
             return
         self.deadline.lift()
-        self.running.fail(RequestTimeout.after(self.moved - self.marked, self.limits))
+        self.running.fail(RequestTimeout.after(moved, self.limits))
 
     # Reading heads
 

@@ -26,7 +26,7 @@ SENDFILE = "moorage.sendfile"
 """The ASGI extension that sends a file from the kernel; see ``protocol.py``."""
 
 PACE = "moorage.pace"
-"""The ASGI extension that tells how many bytes of a connection moved, and whether its other end is waited for."""
+"""The ASGI extension that tells how many bytes a connection's other end sent or took, and whether it is waited for."""
 
 TALLY = "moorage.tally"
 """The ASGI extension that tells how many bytes of a request's body came, how many of its answer's went, and its status."""
