@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from moorage.addresses import without_port
 from moorage.api import tallies, token
 from moorage.api.distribution.endpoints import Distribution
 from moorage.api.front import nothing_here
+from moorage.api.gate import Gate
 from moorage.api.http.at_once import Whole
 from moorage.cloud import provisioning
 from moorage.db import cell as cell_tables
@@ -23,6 +24,7 @@ from moorage.ordering import is_free
 from moorage.parts import CELL_FILE, registry_file
 from moorage.registry import copying
 from moorage.registry import fsck as checks
+from moorage.registry.address_rules import AddressRules, Part, are_kept
 from moorage.registry.directory import LOOPBACK, Directory, Entry
 from moorage.registry.events import Gathered
 from moorage.registry.fsck import Report, Told
@@ -60,23 +62,47 @@ class RegistryApp:
 
     distribution: Distribution
     token: token.TokenService
+    gate: Gate | None = None
+    """Who is let in, where not everybody is."""
+
+    @classmethod
+    def of(cls, registry: Registry, rules: AddressRules | None) -> RegistryApp:
+        """Answer for *registry*."""
+        made = cls(Distribution.of(registry), token.TokenService(registry.access, registry.gathered))
+        return made.ruled(rules)
+
+    def ruled(self, rules: AddressRules | None) -> RegistryApp:
+        """Answer from now on by other address rules."""
+        gate = None if rules is None else Gate(rules, self.distribution.registry.gathered)
+        return replace(self, gate=gate)
+
+    @property
+    def rules(self) -> AddressRules | None:
+        """Give the address rules that it answers by."""
+        return None if self.gate is None else self.gate.rules
 
     def at_once(self, scope: Scope) -> Whole | None:
-        """Answer what need wait for nothing."""
+        """Answer what need wait for nothing: all of it is what clients pull."""
+        if self.gate is not None and not self.gate.is_open(scope, Part.REGISTRY):
+            return None
         return self.distribution.hot.answer(scope)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on by its path."""
-        path = scope["path"]
+        """Pass the request on by its path, if it may come in."""
+        app, part = self._find(scope["path"])
+        refusal = None if self.gate is None else self.gate.refuse(scope, part)
         registry = self.distribution.registry
         tally, receive, send = tallies.watched(scope, receive, send)
         with registry.use, tallies.Counted(registry.traffic, scope, tally):
-            if path.startswith("/v2/") or path == "/v2":
-                await self.distribution(scope, receive, send)
-            elif path == token.PATH:
-                await self.token(scope, receive, send)
-            else:
-                await nothing_here(scope, receive, send)
+            await (refusal or app)(scope, receive, send)
+
+    def _find(self, path: str) -> tuple[ASGIApp, Part]:
+        """Find who answers at a path, and which rules let in there: all that is not named here is management."""
+        if path.startswith("/v2/") or path == "/v2":
+            return self.distribution, Part.REGISTRY
+        if path == token.PATH:
+            return self.token, Part.REGISTRY
+        return nothing_here, Part.MANAGEMENT
 
 
 @dataclass(slots=True)
@@ -106,7 +132,7 @@ class RegistryPlane:
         found = None if entry is None else self._apps.get(entry.id)
         if entry is None or found is None or self.registries.opened(entry) is not found[0]:
             return None
-        return found[1]
+        return found[1] if found[1].rules is self.directory.rules(entry) else None
 
     async def find(self, host: str, port: int) -> ASGIApp:
         """Give what answers for a host name on a port, or raise RegistryUnknown."""
@@ -114,15 +140,12 @@ class RegistryPlane:
         registry = await self.registries.get(entry)
         # A plan may change at any time.
         registry.slots.resize(entry.parallel)
+        rules = self.directory.rules(entry)
         known = self._apps.get(entry.id)
         if known is None or known[0] is not registry:
-            known = (
-                registry,
-                RegistryApp(
-                    Distribution.of(registry), token.TokenService(registry.access, registry.gathered)
-                ),
-            )
-            self._apps[entry.id] = known
+            known = self._apps[entry.id] = registry, RegistryApp.of(registry, rules)
+        elif known[1].rules is not rules:
+            known = self._apps[entry.id] = registry, known[1].ruled(rules)
         return known[1]
 
     async def follow_plans(self) -> None:
@@ -294,6 +317,10 @@ async def copy_cell(parts: Parts, folder: Path) -> copying.Copied:
     """
     await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
     target_cell = await SqliteDatabase.open(folder / CELL_FILE, None, create=True)
+    if not await are_kept(parts.cell):
+        raise Unavailable(
+            "the database's schema is of the release before: run `moorage migrate` before you copy it"
+        )
     count = await copying.rows(parts.cell, target_cell, cell_tables.metadata.sorted_tables)
     blobs = total = 0
     target_store = open_store((folder / "blobs").as_uri())

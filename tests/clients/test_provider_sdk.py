@@ -31,6 +31,8 @@ from tests.servers.house import House, house, moorage
 from tests.worlds import PASSWORD
 
 SECONDS = 60
+# Within which every worker keeps to a new list, whatever the machine is busy with.
+PROMISED = 1.0
 PRINTED = re.compile(
     r"^(Cloud project|Application key|Application secret|Consumer key) +(\w+)$", re.MULTILINE
 )
@@ -232,6 +234,28 @@ def answers(url: str) -> int:
         return httpx.get(f"{url}/v2/").status_code
     except httpx.TransportError:
         return 0
+
+
+def test_a_registry_that_is_restricted_by_the_sdk_is_used_from_where_it_says(place: Place, tmp_path: Path):
+    made = Ordered.by(place, tmp_path, "restricted")
+    rules = f"{made.path}/ipRestrictions/registry"
+
+    put = made.client.call("PUT", rules, [{"ipBlock": "192.0.2.0/24", "description": "office"}])
+    time.sleep(PROMISED)
+    refused = httpx.get(f"{made.url}/v2/")
+    made.desk.run("skopeo", "inspect", "--tls-verify=false", made.there, fails=True)
+    # What the provider's tools do: read all, add some, write all.
+    local = [{"ipBlock": "127.0.0.1"}, {"ipBlock": "::1"}]
+    made.client.call("PUT", rules, [*made.client.get(rules), *local])
+    time.sleep(PROMISED)
+    pulled = made.pulled("within")
+    made.client.call("PUT", rules, [])
+
+    assert [(one["ipBlock"], one["description"]) for one in put] == [("192.0.2.0/24", "office")]
+    assert refused.status_code == 403
+    assert "this registry has IP restrictions, and your address" in refused.json()["errors"][0]["message"]
+    assert pulled == {*blobs(made.desk.home / "layout")}
+    assert made.client.get(rules) == []
 
 
 def test_the_account_and_the_time_are_told(place: Place):

@@ -29,11 +29,13 @@ pytestmark = pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"]
 READS: Final = {
     "get", "region/get", "capabilities/containerRegistry/get", "containerRegistry/get",
     "containerRegistry/plan/get", "containerRegistry/capabilities/plan/get", "containerRegistry/users/get",
+    "containerRegistry/ipRestrictions/registry/get", "containerRegistry/ipRestrictions/management/get",
 }  # fmt: skip
 WRITES: Final = {
     "containerRegistry/create", "containerRegistry/edit", "containerRegistry/delete", "containerRegistry/undelete",
     "containerRegistry/plan/edit", "containerRegistry/users/create", "containerRegistry/users/delete",
-    "containerRegistry/users/setAsAdmin",
+    "containerRegistry/users/setAsAdmin", "containerRegistry/ipRestrictions/registry/edit",
+    "containerRegistry/ipRestrictions/management/edit",
 }  # fmt: skip
 MAY: Final[dict[Role, set[str]]] = {
     Role.OWNER: READS | WRITES,
@@ -46,6 +48,8 @@ BODIES: Final[dict[str, Any]] = {
     "containerRegistry/create": {"name": "matrix", "region": "LOCAL"},
     "containerRegistry/edit": {"name": "matrix"},
     "containerRegistry/plan/edit": {"planID": MEDIUM},
+    "containerRegistry/ipRestrictions/registry/edit": [{"ipBlock": "127.0.0.1"}],
+    "containerRegistry/ipRestrictions/management/edit": [],
     "auth/credential/create": {"accessRules": [{"method": "GET", "path": "/*"}]},
 }
 DENIED = Statement(

@@ -25,6 +25,8 @@ ORIGINAL = {
     "GET {p}/capabilities/containerRegistry", "GET {p}/containerRegistry", "POST {p}/containerRegistry", "GET {r}",
     "PUT {r}", "DELETE {r}", "GET {r}/capabilities/plan", "GET {r}/plan", "PUT {r}/plan", "GET {r}/users",
     "POST {r}/users", "GET {r}/users/{userID}", "DELETE {r}/users/{userID}", "PUT {r}/users/{userID}/setAsAdmin",
+    "GET {r}/ipRestrictions/registry", "PUT {r}/ipRestrictions/registry", "GET {r}/ipRestrictions/management",
+    "PUT {r}/ipRestrictions/management",
 }  # fmt: skip
 
 
@@ -120,6 +122,12 @@ async def test_the_models_have_the_names_that_clients_read(described: dict[str, 
     assert set(schemas["RegistryCreation"]["properties"]) == {"name", "region", "planID"}
     assert set(schemas["RegistryCreation"]["required"]) == {"name", "region"}
     assert set(schemas["User"]["properties"]) == {"email", "id", "password", "user"}
+    assert set(schemas["IPRestrictions"]["properties"]) == {
+        "createdAt",
+        "description",
+        "ipBlock",
+        "updatedAt",
+    }
     assert set(schemas["Plan"]["properties"]) == {
         "code", "createdAt", "features", "id", "name", "registryLimits", "updatedAt",
     }  # fmt: skip

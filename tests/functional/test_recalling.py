@@ -7,13 +7,13 @@ import itertools
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import literal, select, update
 
 from moorage.api.forwarded import Proxies
 from moorage.api.http.at_once import Whole
 from moorage.api.http.recalling import LARGEST, MOST, MOST_BYTES, Asked, Piece, Recollection
-from moorage.db import Statement
-from moorage.db.cell import entry
+from moorage.db import Statement, insert
+from moorage.db.cell import address_rules, entry
 from moorage.db.sqlite import SqliteDatabase
 from moorage.oci.names import RepositoryName, Tag
 from moorage.registry import manifests
@@ -27,6 +27,12 @@ __all__ = ["client"]
 pytestmark = pytest.mark.parametrize("world", ["sqlite-posix"], indirect=True)
 
 _LIMITED = Statement(update(entry).values(parallel=15))
+_RESTRICT = Statement(
+    insert(address_rules).from_select(
+        ["entry_id", "registry", "management", "at"],
+        select(entry.c.id, literal("192.0.2.0/24 127.0.0.2/32"), literal(""), literal(1)),
+    )
+)
 APP = RepositoryName.parse("library/app")
 
 
@@ -93,6 +99,29 @@ async def test_who_asks_from_elsewhere_is_counted_as_who_they_are(
 
     counted = {what.address: count for what, count in (await seen(world)).items()}
     assert counted == {"127.0.0.1": 4, "127.0.0.2": 4}
+
+
+async def test_an_address_that_is_no_longer_let_in_is_told_so_and_another_is_answered_from_memory(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    # What the directory said stays fresh for however long this takes.
+    world.plane.directory.clock = lambda: 0.0
+    await world.plane.directory.refresh()
+    await warm(client)
+    head = dict(client.headers)
+    elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with httpx.AsyncClient(transport=elsewhere, base_url=client.base_url, headers=head) as other:
+        await warm(other)
+        await world.parts.cell.write(_RESTRICT)
+        await world.plane.directory.refresh()
+
+        refused = [(await client.get(PATH)).status_code for _ in range(4)]
+        await warm(other)
+        with statements((await database(world))._reader) as asked:
+            await other.get(PATH)
+
+    assert refused == [403] * 4
+    assert [kind for kind, _ in asked] == ["PRAGMA"]
 
 
 async def test_each_user_agent_is_counted_as_what_it_is(world: World, client: httpx.AsyncClient) -> None:

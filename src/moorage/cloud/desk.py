@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from moorage.cloud import events, provisioning, reconciling, registries
+from moorage.cloud import events, provisioning, reconciling, registries, restrictions
 from moorage.cloud.catalogue import Catalogue, Plan
-from moorage.cloud.errors import DowngradeRefused
+from moorage.cloud.errors import DowngradeRefused, NotReady
 from moorage.cloud.events import Origin
 from moorage.cloud.reconciling import Site
 from moorage.cloud.registries import Registry, Use
+from moorage.cloud.restrictions import Restriction, Wanted
 from moorage.db import Database
+from moorage.registry import address_rules
+from moorage.registry.address_rules import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +100,23 @@ class Desk:
         return await self.platform.change(
             lambda tx: registries.undelete(tx, cloud_project, registry, origin=origin)
         )
+
+    async def restrict(
+        self, cloud_project: str, registry: str, part: Part, wanted: Sequence[Wanted], origin: Origin
+    ) -> list[Restriction]:
+        """Say from where a part of a registry may be used; see `restrictions.replace`.
+
+        It is in force when this returns, but for the half of a second in which the registry plane believes its directory.
+        Should the cell be away the change is promised, and the caller told to ask again.
+        """
+        if not await address_rules.are_kept(self.site.cell):
+            raise NotReady(
+                "the cell has no place for IP restrictions yet: its operator has to run `moorage migrate`"
+            )
+        made = await self.platform.change(
+            lambda tx: restrictions.replace(tx, cloud_project, registry, part, wanted, origin)
+        )
+        found = await registries.get(self.platform, cloud_project, registry)
+        if found.entry_uuid is not None:
+            await restrictions.carry_out(self.platform, self.site.cell, found.id, found.entry_uuid)
+        return made

@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, or_, select, update
 
-from moorage.cloud import provisioning, registries
+from moorage.cloud import provisioning, registries, restrictions
 from moorage.cloud.catalogue import Catalogue, Plan
 from moorage.cloud.events import SYSTEM
 from moorage.cloud.registries import (
@@ -130,7 +130,7 @@ class Reconciler:
         """List what is ensured for a row, in order. A step that says no has changed the row: the rest is for another round."""
         if found.wanted == DELETED:
             return [self.close, self.settle_closed]
-        return [self.place, self.fill, self.limit, self.open, self.settle_open]
+        return [self.place, self.fill, self.limit, self.restrict, self.open, self.settle_open]
 
     async def run(self, step: Callable[[Registry], Awaitable[bool]], found: Registry) -> bool:
         """Do one step."""
@@ -182,6 +182,11 @@ class Reconciler:
         finally:
             await db.close()
         await provisioning.limit(self.site.cell, entry.id, plan.grants)
+        return True
+
+    async def restrict(self, found: Registry) -> bool:
+        """Ensure that it may be used from where its owner says, and from nowhere else."""
+        await restrictions.carry_out(self.platform, self.site.cell, found.id, (await self.entry(found)).uuid)
         return True
 
     async def open(self, found: Registry) -> bool:

@@ -45,13 +45,14 @@ ON_THE_WAY: Final = (INSTALLING, SCALING_UP, DELETING, RESTORING)
 DELETABLE: Final = frozenset({READY, SUSPENDED, ERROR})
 LONGEST_LIST: Final = 10_000
 
-ORDERED, PLAN_ASKED, DELETE_ASKED, UNDELETE_ASKED = (
+ORDERED, PLAN_ASKED, DELETE_ASKED, UNDELETE_ASKED, RESTRICTED = (
     "registry.ordered",
     "registry.plan-change-asked",
     "registry.delete-asked",
     "registry.undelete-asked",
+    "registry.restrictions-changed",
 )
-BEGIN: Final = (ORDERED, PLAN_ASKED, DELETE_ASKED, UNDELETE_ASKED)
+BEGIN: Final = (ORDERED, PLAN_ASKED, DELETE_ASKED, UNDELETE_ASKED, RESTRICTED)
 """The kinds of event that a reconciling begins with."""
 
 _columns = select(*cloud_registry.c, cloud_project.c.account_id).join_from(
@@ -212,7 +213,7 @@ async def rename(tx: Tx, cloud_project_id: str, registry: str, name: str, origin
     check_name(name)
     found = await get(tx, cloud_project_id, registry)
     if found.wanted == DELETED:
-        raise _not_ready(found, "rename it", "READY")
+        raise not_ready(found, "rename it", "READY")
     if found.name != name:
         await tx.run(_RENAME, which=found.id, name=name, at=_after(tx, found))
         await note(tx, "registry.renamed", found, origin, before=found.name, after=name)
@@ -273,7 +274,7 @@ async def change_plan(
     if found.status == SCALING_UP and found.plan == chosen.id:
         return found
     if found.status != READY:
-        raise _not_ready(found, "change its plan", READY)
+        raise not_ready(found, "change its plan", READY)
     before = catalogue.plan(found.plan)
     if chosen.id == before.id:
         return found
@@ -313,7 +314,7 @@ async def delete(tx: Tx, cloud_project_id: str, registry: str, *, grace: int, or
     if found.wanted == DELETED:
         return found
     if found.status not in DELETABLE:
-        raise _not_ready(found, "delete it", *sorted(DELETABLE))
+        raise not_ready(found, "delete it", *sorted(DELETABLE))
     await _want(tx, found, wanted=DELETED, status=DELETING, plan=found.plan, delete_after=tx.at + grace)
     await note(tx, DELETE_ASKED, found, origin, delete_after=tx.at + grace)
     return await get(tx, cloud_project_id, registry)
@@ -377,7 +378,8 @@ def _after(tx: Tx, found: Registry) -> int:
     return max(tx.at, found.updated_at + 1)
 
 
-def _not_ready(found: Registry, what: str, *allowed: str) -> NotReady:
+def not_ready(found: Registry, what: str, *allowed: str) -> NotReady:
+    """Make the refusal of what a registry's status does not allow."""
     return NotReady(
         f"the registry is {found.status}: you can {what} when it is {' or '.join(allowed)}",
         status=found.status,

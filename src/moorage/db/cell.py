@@ -76,3 +76,15 @@ Index(
     sqlite_where=text("writes <> rolled"),
     postgresql_where=text("writes <> rolled"),
 )
+
+# From which addresses a registry may be used: for each part blocks in CIDR, apart by spaces; none lets everybody in. ``at``
+# rises with each change, so that a late writer of an old list writes nothing.
+address_rules = Table(
+    "address_rules",
+    metadata,
+    Column("entry_id", BIG, ForeignKey("entry.id"), primary_key=True, autoincrement=False),
+    Column("registry", ASCII, nullable=False),
+    Column("management", ASCII, nullable=False),
+    Column("at", BIG, nullable=False),
+    info={"kind": "access"},
+)

@@ -178,6 +178,14 @@ Index(
     postgresql_where=text("deleted_at IS NULL AND delete_after IS NOT NULL"),
 )
 
+# From which addresses a registry may be used, as its owner has it: each list is JSON, [{"block", "description",
+# "created_at", "updated_at"}]. The cell's directory has what is in force, which follows; ``changed_at`` rises with each change.
+cloud_restrictions = _table(
+    "cloud_restrictions", "access",
+    _to("cloud_registry_id", cloud_registry.c.id, key=True),
+    _text("registry"), _text("management"), _big("changed_at"),
+)
+
 # What an order with this key was answered, so that the same order is not made twice.
 idempotency = _table(
     "idempotency", "record",

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from moorage.db import Database, Failed, Statement
-from moorage.db.cell import entry, host
+from moorage.db.cell import address_rules, entry, host
 from moorage.errors import Problem, Unavailable
 from moorage.oci.errors import Denied
+from moorage.registry.address_rules import AddressRules, are_kept
 
 READY = "READY"
 DELETED = "DELETED"
@@ -35,6 +36,9 @@ COLUMNS = (
 )
 _ENTRIES = Statement(select(*COLUMNS).where(entry.c.deleted_at.is_(None)))
 _HOSTS = Statement(select(host.c.name, host.c.entry_id))
+_RULES = Statement(
+    select(address_rules.c.entry_id, address_rules.c.registry, address_rules.c.management, address_rules.c.at)
+)
 
 
 class RegistryUnknown(Problem):
@@ -65,6 +69,7 @@ class _Seen:
     entries: Mapping[int, Entry] = field(default_factory=dict)
     ports: Mapping[int, Entry] = field(default_factory=dict)
     hosts: Mapping[str, Entry] = field(default_factory=dict)
+    rules: Mapping[int, tuple[int, AddressRules | None]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -78,6 +83,8 @@ class Directory:
     clock: Callable[[], float] = time.monotonic
     _seen: _Seen = field(default_factory=_Seen)
     _asked: float = float("-inf")
+    # Whether the cell's schema has address rules: once it has, it never again has none.
+    _has_rules: bool = False
 
     async def find(self, authority: str, port: int) -> Entry:
         """Give the registry that a Host header means on a local port, or raise RegistryUnknown, or Denied for a deleted one."""
@@ -100,6 +107,10 @@ class Directory:
         found = None if self.clock() - self._asked > FRESH else self._find(authority, port)
         return found if found is not None and found.state == READY else None
 
+    def rules(self, found: Entry) -> AddressRules | None:
+        """Give from which addresses a registry may be used, if there is a rule; the same object until that changes."""
+        return self._seen.rules.get(found.id, (0, None))[1]
+
     def _find(self, authority: str, port: int) -> Entry | None:
         name = _host(authority)
         found = self._seen.hosts.get(name)
@@ -115,6 +126,7 @@ class Directory:
         try:
             rows = await self.cell.all(_ENTRIES)
             hosts = await self.cell.all(_HOSTS)
+            rules = await self._read_rules()
         except (Unavailable, Failed):
             if not self._seen.entries:
                 raise
@@ -124,7 +136,18 @@ class Directory:
         ports = {one.port: one for one in entries.values() if one.port}
         ports.update((self.main_port, one) for one in entries.values() if one.first)
         named = {row.name: entries[row.entry_id] for row in hosts if row.entry_id in entries}
-        self._seen = _Seen(entries, ports, named)
+        self._seen = _Seen(entries, ports, named, rules)
+
+    async def _read_rules(self) -> Mapping[int, tuple[int, AddressRules | None]]:
+        """Read the address rules, each list anew only if it has changed."""
+        self._has_rules = self._has_rules or await are_kept(self.cell)
+        read: dict[int, tuple[int, AddressRules | None]] = {}
+        for row in await self.cell.all(_RULES) if self._has_rules else ():
+            before = self._seen.rules.get(row.entry_id)
+            if before is None or before[0] != row.at:
+                before = row.at, AddressRules.read(row.registry, row.management)
+            read[row.entry_id] = before
+        return read
 
     def all(self) -> list[Entry]:
         """List the registries last seen."""

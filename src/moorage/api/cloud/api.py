@@ -12,12 +12,14 @@ from moorage.api.cloud.clients import Clients
 from moorage.api.cloud.endpoints import CloudApi
 from moorage.api.cloud.projects import Projects
 from moorage.api.cloud.registries import Registries
+from moorage.api.cloud.restrictions import Restrictions
 from moorage.api.cloud.routes import Route, Table
 from moorage.api.cloud.signing_keys import SigningKeys
 from moorage.api.cloud.users import Users
 from moorage.cloud.desk import Desk
 from moorage.identity.keys import MasterKey
 from moorage.identity.passwords import Passwords
+from moorage.registry.address_rules import Part
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
             *registries.routes(),
             *Users(registries.rows, passwords).routes(),
             *SigningKeys(desk.platform).routes(),
+            *(route for part in Part for route in Restrictions(desk, part).routes()),
             *description.routes(),
         ]
     )

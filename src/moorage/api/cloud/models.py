@@ -116,6 +116,24 @@ class UserCreation(Given):
     ] = None
 
 
+class IPRestrictions(Model):
+    """A block of addresses that a registry may be used from."""
+
+    created_at: str
+    description: str
+    ip_block: Annotated[str, Meta(description="CIDR.")]
+    updated_at: str
+
+
+class IPRestrictionsUpdate(Given):
+    """A block that is to be allowed; what has been read may be sent back whole."""
+
+    ip_block: Annotated[str, Meta(description="CIDR; an address alone is a block of one.")]
+    description: str | None = None
+    created_at: Annotated[str | None, Meta(description="Read only: whatever is sent is ignored.")] = None
+    updated_at: Annotated[str | None, Meta(description="Read only: whatever is sent is ignored.")] = None
+
+
 class CloudProject(Model):
     """What an account keeps registries in."""
 

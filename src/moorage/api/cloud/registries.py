@@ -104,19 +104,19 @@ class Registries:
 
     async def rename(self, ask: Ask) -> None:
         """Call it otherwise."""
-        await self.desk.rename(ask.cloud_project, _id(ask), ask.read(RegistryUpdate).name, ask.origin)
+        await self.desk.rename(ask.cloud_project, registry_id(ask), ask.read(RegistryUpdate).name, ask.origin)
 
     async def delete(self, ask: Ask) -> None:
         """End it; it can be taken back for a while."""
-        await self.desk.delete(ask.cloud_project, _id(ask), ask.origin)
+        await self.desk.delete(ask.cloud_project, registry_id(ask), ask.origin)
 
     async def undelete(self, ask: Ask) -> models.Registry:
         """Take a deletion back."""
-        return _registry(await self.desk.undelete(ask.cloud_project, _id(ask), ask.origin))
+        return _registry(await self.desk.undelete(ask.cloud_project, registry_id(ask), ask.origin))
 
     async def reachable(self, ask: Ask) -> builtins.list[models.Plan]:
         """List the plans that it may change to now."""
-        return [_plan(one) for one in await self.desk.reachable_plans(ask.cloud_project, _id(ask))]
+        return [_plan(one) for one in await self.desk.reachable_plans(ask.cloud_project, registry_id(ask))]
 
     async def plan(self, ask: Ask) -> models.Plan:
         """Show its plan."""
@@ -124,7 +124,9 @@ class Registries:
 
     async def change_plan(self, ask: Ask) -> None:
         """Ask for another plan."""
-        await self.desk.change_plan(ask.cloud_project, _id(ask), ask.read(PlanUpdate).plan_id, ask.origin)
+        await self.desk.change_plan(
+            ask.cloud_project, registry_id(ask), ask.read(PlanUpdate).plan_id, ask.origin
+        )
 
     @asynccontextmanager
     async def rows(self, ask: Ask) -> AsyncIterator[Database]:
@@ -148,10 +150,10 @@ class Registries:
             await db.close()
 
     async def _get(self, ask: Ask) -> Registry:
-        return await registries.get(self.desk.platform, ask.cloud_project, _id(ask))
+        return await registries.get(self.desk.platform, ask.cloud_project, registry_id(ask))
 
 
-def _id(ask: Ask) -> str:
+def registry_id(ask: Ask) -> str:
     """Give the registry's id in the path; what cannot be one names no registry."""
     text = ask.params["registryID"]
     if not text.isascii() or not text.isprintable():

@@ -266,6 +266,15 @@ CREATE TABLE policy (
 
 CREATE INDEX policy_project ON policy (cloud_project_id, created_at);
 
+CREATE TABLE cloud_restrictions (
+	cloud_registry_id TEXT COLLATE "C" NOT NULL,
+	registry TEXT COLLATE "C" NOT NULL,
+	management TEXT COLLATE "C" NOT NULL,
+	changed_at BIGINT NOT NULL,
+	PRIMARY KEY (cloud_registry_id),
+	FOREIGN KEY(cloud_registry_id) REFERENCES cloud_registry (id)
+);
+
 CREATE TABLE credential (
 	id TEXT COLLATE "C" NOT NULL,
 	application_id TEXT COLLATE "C" NOT NULL,

@@ -264,6 +264,15 @@ CREATE TABLE policy (
 
 CREATE INDEX policy_project ON policy (cloud_project_id, created_at);
 
+CREATE TABLE cloud_restrictions (
+	cloud_registry_id TEXT NOT NULL,
+	registry TEXT NOT NULL,
+	management TEXT NOT NULL,
+	changed_at BIGINT NOT NULL,
+	PRIMARY KEY (cloud_registry_id),
+	FOREIGN KEY(cloud_registry_id) REFERENCES cloud_registry (id)
+);
+
 CREATE TABLE credential (
 	id TEXT NOT NULL,
 	application_id TEXT NOT NULL,
