@@ -59,7 +59,10 @@ def problems() -> list[type[Problem]]:
         # Importing the entry point is harmless, but Alembic's revisions want a migration under way.
         if ".migrations." not in module.name:
             importlib.import_module(module.name)
-    return sorted(set(_under(Problem)), key=lambda problem: (problem.code, problem.status, problem.__name__))
+    return sorted(
+        set(_under(Problem)),
+        key=lambda problem: (problem.code, problem.status, problem.__name__, problem.__module__),
+    )
 
 
 def subcommands() -> dict[str, argparse.ArgumentParser]:
