@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from moorage import logs, running, settings
@@ -75,6 +75,17 @@ def opened(
     from moorage import parts
 
     return parts.opened(place_of(set_), create=create, platform=platform)
+
+
+def on_platform(work: Callable[[Parts], Awaitable[None]]) -> int:
+    """Do something with the parts of the house that is here, the platform's rows among them, and give the status."""
+    set_, _ = within()
+
+    async def main() -> None:
+        async with opened(set_, platform=True) as parts:
+            await work(parts)
+
+    return run(main())
 
 
 def run(main: Coroutine[Any, Any, None]) -> int:

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from moorage import ordering
+from moorage import __version__, ordering
 from moorage.accounting import Accounting
+from moorage.cloud import contents, heads, reconciling, registries, releases
 from moorage.cloud import events as cloud_events
-from moorage.cloud import reconciling, registries
 from moorage.cloud.reconciling import Reconcile, Reconciler
 from moorage.db import Database, Vanished, files
 from moorage.errors import NewerSchema, Unavailable
+from moorage.identity.keys import MasterKeyWrong
 from moorage.jobs import Awaited, CannotWork, Handlers, Job
 from moorage.parts import Parts, name_of
 from moorage.registry import collection, dooming, relay
@@ -159,6 +160,7 @@ class Worker:
                 group.create_task(self._every(HOUR, self._tidy))
                 for seconds, work_ in self.accounting.rounds():
                     group.create_task(self._every(seconds, work_))
+                group.create_task(self._every(HOUR, self.record))
                 if self.replicas is not None:
                     group.create_task(self._every(3.0, self._beat))
         finally:
@@ -185,6 +187,18 @@ class Worker:
             known = f"reconcile:{job.registry}:"
             if not await self.engine.unfinished(known):
                 await self._promise(job, f"{known}{int(time.time())}")
+
+    async def record(self) -> None:
+        """Tell the ledger what runs here, and sign the heads of its chains that are due."""
+        await releases.note(self.parts.platform, __version__, self.reconciler.catalogue)
+        try:
+            signed = await heads.sign_due(self.parts.platform, self.parts.master)
+        except MasterKeyWrong as wrong:
+            # Whatever else this worker does goes on.
+            LOG.error("ALARM: heads of the ledger cannot be signed: %s", wrong)  # noqa: TRY400 - the line says it.
+            return
+        if signed:
+            LOG.info("signed heads of the ledger", extra={"chains": signed})
 
     async def reconcile(self, job: Reconcile) -> bool:
         """Do one round of a registry's reconciling."""
@@ -231,6 +245,7 @@ class Worker:
         if total:
             LOG.info("collected", extra={"registry": entry.name, **figures(total)})
         await alarm(db, entry)
+        await contents.sum_up(self.parts.platform, db, entry.uuid)
         await reconciling.note_size(self.parts.platform, entry.uuid, (await reconciling.stored(db)).stored)
         return False
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from moorage.cli import recording
+from moorage.cli.recording import Recording
+
 ABOUT = """\
 Moorage is a private registry for container images, Helm charts and every other
 OCI artifact."""
@@ -31,7 +34,7 @@ class Inherited:
     sockets: tuple[tuple[str, int], ...]
 
 
-class Server(Protocol):
+class Server(Recording, Protocol):
     """What the commands do; each gives the status to exit with."""
 
     def up(self) -> int:
@@ -123,6 +126,7 @@ def parser() -> argparse.ArgumentParser:
     _add_registries(commands)
     _add_applications(commands)
     _add_keys(commands)
+    recording.add(commands)
     _add_asking(commands)
     return whole
 

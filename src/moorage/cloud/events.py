@@ -1,6 +1,7 @@
 """What happened on the platform: written beside the change, in its own transaction, and moved to the record after.
 
-A refusal changes nothing: it is written to the record directly.
+What is evidence of an activity gets its entry in the ledger in the turn that moves it. A refusal changes nothing: it is
+written to the record directly, and is no evidence.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, select
 
+from moorage.cloud import ledger
+from moorage.cloud.ledger import Forked
 from moorage.db import Database, Statement, Tx, insert, one_of
 from moorage.db.platform import cloud_event, cloud_outbox
 from moorage.jobs import Awaited, Event
@@ -92,7 +95,11 @@ async def drain(db: Database, awaited: Awaited, begin: Begin) -> int:
             if row.kind in awaited:
                 happened = Event(row.target, row.uuid, row.kind, row.at, json.loads(row.body))
                 await begin(awaited[row.kind](happened), row.uuid)
-        await db.change(lambda tx, rows=rows: _move(tx, rows))  # type: ignore[misc]
+        try:
+            await db.change(lambda tx, rows=rows: _move(tx, rows))  # type: ignore[misc]
+        except Forked:
+            # Another relay was faster. What it has moved is not there the next time.
+            continue
         moved += len(rows)
     return moved
 
@@ -109,6 +116,7 @@ async def drop_old(db: Database, before: int) -> int:
 
 async def _move(tx: Tx, rows: Sequence[Any]) -> None:
     await tx.many(_KEEP, [{name: getattr(row, name) for name in _COLUMNS} for row in rows])
+    await ledger.append(tx, rows)
     await tx.run(_GONE, ids=[row.id for row in rows])
 
 

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from sqlalchemy import bindparam, func, select, update
 
 from moorage.cloud.credentials import PLACE
@@ -56,7 +56,7 @@ _REWRAP = Statement(
 )
 
 
-class SignatureInvalid(Exception):
+class SignatureInvalid(ValueError):
     """A signature is not by a key of the provider's, or not of this payload; the message says which."""
 
 
@@ -85,6 +85,17 @@ class PublicKey:
         except ValueError:
             raise SignatureInvalid(f"a public key of {ALGORITHM} has 32 bytes, not {len(public)}") from None
         return cls(id_of(public), public, 0)
+
+    @classmethod
+    def from_pem(cls, text: str) -> PublicKey:
+        """Read a key as the API publishes it; raise SignatureInvalid."""
+        try:
+            key = load_pem_public_key(text.encode())
+        except (ValueError, UnsupportedAlgorithm):
+            raise SignatureInvalid("this is no public key in PEM") from None
+        if not isinstance(key, Ed25519PublicKey):
+            raise SignatureInvalid(f"this is no public key of {ALGORITHM}")
+        return cls.parse(key.public_bytes_raw())
 
     @property
     def pem(self) -> str:

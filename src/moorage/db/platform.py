@@ -255,3 +255,56 @@ usage_sweep = _table(
     "usage_sweep", "record",
     Column("hour", BIG, primary_key=True, autoincrement=False), _big("at"),
 )
+
+# --- the responsibility ledger ---------------------------------------------------------------------------------
+
+# One chain per registry, by its id, and one of the provider's. What is hashed is `cloud.chains.Entry`; ``activities`` are ids,
+# apart by spaces. ``for_customer`` and ``for_provider`` say who is told of it. Rows are added, and never changed or dropped.
+ledger_entry = Table(
+    "ledger_entry", metadata,
+    Column("id", NUMBER, Identity(always=False), primary_key=True),
+    _text("chain"), _big("seq"), _big("at"), _text("event"), _text("kind"), _text("activities"), _text("party"),
+    _text("outcome"), _text("cloud_project_id"), _text("personal"), _text("previous"), _text("hash"),
+    _flag("for_customer"), _flag("for_provider"),
+    sqlite_autoincrement=True,
+    info={"kind": "record"},
+)
+# Two who append to one chain at once cannot fork it, and an event that comes twice is there once.
+Index("ledger_entry_chain", ledger_entry.c.chain, ledger_entry.c.seq, unique=True)
+Index("ledger_entry_event", ledger_entry.c.event, unique=True)
+Index(
+    "ledger_entry_customer", ledger_entry.c.cloud_project_id, ledger_entry.c.id,
+    sqlite_where=text("for_customer = 1"), postgresql_where=text("for_customer = 1"),
+)
+Index(
+    "ledger_entry_provider", ledger_entry.c.id,
+    sqlite_where=text("for_provider = 1"), postgresql_where=text("for_provider = 1"),
+)
+
+# Which entry is an activity's last evidence, in a chain.
+ledger_evidence = _table(
+    "ledger_evidence", "record",
+    Column("chain", ASCII, primary_key=True), Column("cloud_project_id", ASCII, primary_key=True),
+    Column("activity", ASCII, primary_key=True), _big("seq"),
+)
+
+# What an entry's ``personal`` commits to. Rows are erased: the chain stays whole, and says no more who it was.
+ledger_personal = _table(
+    "ledger_personal", "record",
+    Column("event", ASCII, primary_key=True), _text("chain"), _bytes("salt"), _text("actor"), _text("address"), _text("agent"),
+    _text("target"), _text("rule"), _text("request_id"), _text("body"),
+)
+Index("ledger_personal_chain", ledger_personal.c.chain)
+
+# What a chain's last entry was on a day, signed; sent to whom the chain is about.
+ledger_head = _table(
+    "ledger_head", "record",
+    Column("chain", ASCII, primary_key=True), Column("seq", BIG, primary_key=True, autoincrement=False),
+    _text("hash"), _big("at"), _text("key_id"), _bytes("signature"),
+)
+
+# How far something was counted for the ledger: a registry's own record to an event's number or a time; a release once.
+ledger_counted = _table(
+    "ledger_counted", "record",
+    Column("about", ASCII, primary_key=True), Column("what", ASCII, primary_key=True), _big("upto"),
+)

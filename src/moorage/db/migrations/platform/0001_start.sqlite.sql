@@ -57,6 +57,73 @@ CREATE TABLE cloud_outbox (
 
 CREATE UNIQUE INDEX cloud_outbox_uuid ON cloud_outbox (uuid);
 
+CREATE TABLE ledger_counted (
+	about TEXT NOT NULL,
+	what TEXT NOT NULL,
+	upto BIGINT NOT NULL,
+	PRIMARY KEY (about, what)
+);
+
+CREATE TABLE ledger_entry (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	chain TEXT NOT NULL,
+	seq BIGINT NOT NULL,
+	at BIGINT NOT NULL,
+	event TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	activities TEXT NOT NULL,
+	party TEXT NOT NULL,
+	outcome TEXT NOT NULL,
+	cloud_project_id TEXT NOT NULL,
+	personal TEXT NOT NULL,
+	previous TEXT NOT NULL,
+	hash TEXT NOT NULL,
+	for_customer SMALLINT DEFAULT 0 NOT NULL,
+	for_provider SMALLINT DEFAULT 0 NOT NULL
+);
+
+CREATE UNIQUE INDEX ledger_entry_chain ON ledger_entry (chain, seq);
+
+CREATE INDEX ledger_entry_customer ON ledger_entry (cloud_project_id, id) WHERE for_customer = 1;
+
+CREATE UNIQUE INDEX ledger_entry_event ON ledger_entry (event);
+
+CREATE INDEX ledger_entry_provider ON ledger_entry (id) WHERE for_provider = 1;
+
+CREATE TABLE ledger_evidence (
+	chain TEXT NOT NULL,
+	cloud_project_id TEXT NOT NULL,
+	activity TEXT NOT NULL,
+	seq BIGINT NOT NULL,
+	PRIMARY KEY (chain, cloud_project_id, activity)
+);
+
+CREATE TABLE ledger_head (
+	chain TEXT NOT NULL,
+	seq BIGINT NOT NULL,
+	hash TEXT NOT NULL,
+	at BIGINT NOT NULL,
+	key_id TEXT NOT NULL,
+	signature BLOB NOT NULL,
+	PRIMARY KEY (chain, seq)
+);
+
+CREATE TABLE ledger_personal (
+	event TEXT NOT NULL,
+	chain TEXT NOT NULL,
+	salt BLOB NOT NULL,
+	actor TEXT NOT NULL,
+	address TEXT NOT NULL,
+	agent TEXT NOT NULL,
+	target TEXT NOT NULL,
+	rule TEXT NOT NULL,
+	request_id TEXT NOT NULL,
+	body TEXT NOT NULL,
+	PRIMARY KEY (event)
+);
+
+CREATE INDEX ledger_personal_chain ON ledger_personal (chain);
+
 CREATE TABLE plan_span (
 	cloud_registry_id TEXT NOT NULL,
 	since BIGINT NOT NULL,
