@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from moorage.addresses import Addresses
 from moorage.cloud import accounts, applications, catalogue, provisioning, registries
 from moorage.cloud.desk import Desk
 from moorage.cloud.events import Origin
-from moorage.cloud.reconciling import Reconciler, Site
+from moorage.cloud.reconciling import Certificate, Reconciler, Site
 from moorage.identity.passwords import Passwords
 from moorage.registry import slot_locks
 from moorage.supervisor import CannotListen, Listener
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from moorage.parts import Parts
     from moorage.registry.directory import Entry
     from moorage.settings import Listening, Settings
@@ -60,6 +63,26 @@ def site(set_: Settings, parts: Parts) -> Site:
         zone=place.zone,
         is_free=lambda port: is_free(place, port),
         parallel=parallel,
+        certificate=lambda: None if place.tls_cert is None else certificate(place.tls_cert),
+    )
+
+
+def certificate(path: Path) -> Certificate | None:
+    """Read a chain's first certificate, or None if it cannot be read."""
+    from cryptography import x509  # noqa: PLC0415 - 20 ms that only an inventory needs.
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as above.
+
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())[0]
+    except (OSError, ValueError):
+        return None
+    return Certificate(
+        subject=found.subject.rfc4514_string(),
+        issuer=found.issuer.rfc4514_string(),
+        serial=f"{found.serial_number:x}",
+        sha256=hashlib.sha256(found.public_bytes(Encoding.DER)).hexdigest(),
+        not_before=int(found.not_valid_before_utc.timestamp()) * SECOND,
+        not_after=int(found.not_valid_after_utc.timestamp()) * SECOND,
     )
 
 

@@ -40,6 +40,7 @@ _READS: Final = (
     "capabilities/containerRegistry/get",
     "containerRegistry/get",
     "containerRegistry/*/get",
+    "inventory/get",
 )
 GRANTED: Final[Mapping[Role, tuple[str, ...]]] = {
     Role.OWNER: ("*",),
@@ -59,6 +60,10 @@ GRANTED: Final[Mapping[Role, tuple[str, ...]]] = {
         "region/get",
         "capabilities/containerRegistry/get",
         "containerRegistry/get",
+        "containerRegistry/usage/get",
+        "containerRegistry/limits/get",
+        "containerRegistry/forecast/get",
+        "inventory/get",
         "usage/*",
     ),
 }

@@ -93,6 +93,22 @@ class Reconcile(Job):
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A TLS certificate that registries are reached with; times are microseconds."""
+
+    subject: str
+    issuer: str
+    serial: str
+    sha256: str
+    not_before: int
+    not_after: int
+
+
+def _no_certificate() -> Certificate | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """Where registries are made: a cell, what opens a registry's rows there, and what its address is."""
 
@@ -105,6 +121,8 @@ class Site:
     """Whether a registry could listen on a port of this machine."""
     parallel: Callable[[Entry], int | None] = lambda _: None
     """How many requests are under way at a registry now; None where that cannot be told."""
+    certificate: Callable[[], Certificate | None] = _no_certificate
+    """The certificate of this process as it is now; None where it does not speak TLS itself."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from moorage.api.cloud import openapi
 from moorage.api.cloud.asks import Ask, Needs
 from moorage.api.cloud.auth import Auth
+from moorage.api.cloud.billing import Billing
 from moorage.api.cloud.clients import Clients
 from moorage.api.cloud.endpoints import CloudApi
 from moorage.api.cloud.projects import Projects
@@ -15,6 +16,7 @@ from moorage.api.cloud.registries import Registries
 from moorage.api.cloud.restrictions import Restrictions
 from moorage.api.cloud.routes import Route, Table
 from moorage.api.cloud.signing_keys import SigningKeys
+from moorage.api.cloud.usage import Usage
 from moorage.api.cloud.users import Users
 from moorage.cloud.desk import Desk
 from moorage.identity.keys import MasterKey
@@ -50,6 +52,8 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
             *Clients(desk.platform).routes(),
             *registries.routes(),
             *Users(registries.rows, passwords).routes(),
+            *Usage(desk).routes(),
+            *Billing(desk).routes(),
             *SigningKeys(desk.platform).routes(),
             *(route for part in Part for route in Restrictions(desk, part).routes()),
             *description.routes(),

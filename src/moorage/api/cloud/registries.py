@@ -150,7 +150,12 @@ class Registries:
             await db.close()
 
     async def _get(self, ask: Ask) -> Registry:
-        return await registries.get(self.desk.platform, ask.cloud_project, registry_id(ask))
+        return await named(self.desk, ask)
+
+
+async def named(desk: Desk, ask: Ask) -> Registry:
+    """Find the registry that a call names, or raise RegistryUnknown."""
+    return await registries.get(desk.platform, ask.cloud_project, registry_id(ask))
 
 
 def registry_id(ask: Ask) -> str:
