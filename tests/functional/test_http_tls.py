@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import ssl
-from ipaddress import IPv4Address
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from moorage.api.http.limits import Limits
-from moorage.api.http.responses import PACE
+from moorage.api.http.responses import PACE, TALLY
 from tests.functional.http_world import (
     BIG,
     GET,
@@ -22,6 +17,7 @@ from tests.functional.http_world import (
     Start,
     push,
 )
+from tests.servers.certificates import certified
 
 
 async def test_under_tls_the_same_is_done_without_the_extensions(
@@ -36,7 +32,7 @@ async def test_under_tls_the_same_is_done_without_the_extensions(
 
     assert (pushed[0], pulled[2] == BIG, then[2]) == (201, True, b"hello")
     assert bytes(site.app.kept) == BIG
-    assert site.app.extensions == [{PACE}, {PACE}, {PACE}]
+    assert site.app.extensions == [{PACE, TALLY}] * 3
 
 
 async def test_under_tls_a_stalled_download_is_cut(
@@ -58,24 +54,7 @@ async def test_under_tls_a_stalled_download_is_cut(
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Make a certificate of our own: the server's side, and a client's that believes it."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "here")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    certificate = made.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "both.pem").write_bytes(certificate + private)
+    both, alone = certified(tmp_path_factory.mktemp("tls"))
     ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ours.load_cert_chain(folder / "both.pem")
-    return ours, ssl.create_default_context(cadata=certificate.decode())
+    ours.load_cert_chain(both)
+    return ours, ssl.create_default_context(cafile=alone)
