@@ -21,6 +21,8 @@ ORIGINAL = {
     "GET /auth/time", "POST /auth/credential", "GET /auth/details", "GET /auth/currentCredential", "POST /auth/logout",
     "GET /me", "GET /me/api/oauth2/client", "POST /me/api/oauth2/client", "GET /me/api/oauth2/client/{clientId}",
     "PUT /me/api/oauth2/client/{clientId}", "DELETE /me/api/oauth2/client/{clientId}", "GET /cloud/project",
+    "GET /me/identity/user", "POST /me/identity/user", "GET /me/identity/user/{user}", "PUT /me/identity/user/{user}",
+    "DELETE /me/identity/user/{user}", "POST /me/identity/user/{user}/disable", "POST /me/identity/user/{user}/enable",
     "GET {p}", "GET {p}/region", "GET {p}/region/{regionName}",
     "GET {p}/capabilities/containerRegistry", "GET {p}/containerRegistry", "POST {p}/containerRegistry", "GET {r}",
     "PUT {r}", "DELETE {r}", "GET {r}/capabilities/plan", "GET {r}/plan", "PUT {r}/plan", "GET {r}/users",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, select, update
 
@@ -27,6 +27,10 @@ _open = (login.c.disabled == 0, account.c.state == "ACTIVE")
 _NAMED = Statement(_columns.where(login.c.name == bindparam("name"), *_open).limit(2))
 _NAMED_IN = Statement(
     _columns.where(login.c.name == bindparam("name"), account.c.name == bindparam("account"), *_open)
+)
+_BY_ID = Statement(_columns.where(login.c.id == bindparam("id"), *_open))
+_OF_ACCOUNT = Statement(
+    _columns.where(login.c.name == bindparam("name"), login.c.account_id == bindparam("account"), *_open)
 )
 _PROFILE = Statement(
     select(
@@ -118,8 +122,7 @@ async def find(db: Reader, name: str) -> Login | None:
     rows = await (db.all(_NAMED_IN, name=user, account=owner) if owner else db.all(_NAMED, name=user))
     if len(rows) != 1:
         return None
-    row = rows[0]
-    return Login(row.id, row.account_id, row.name, row.account_name, row.password)
+    return _login(rows[0])
 
 
 async def sign_in(db: Database, passwords: Passwords, name: str, password: str, origin: Origin) -> Login:
@@ -128,7 +131,24 @@ async def sign_in(db: Database, passwords: Passwords, name: str, password: str, 
     Wrong passwords are put off longer each time, by the address that they come from: nobody locks another out. Those for a
     user whom there is are noted in the record, and no others: nobody fills it with names.
     """
-    found = await find(db, name)
+    return await _believe(db, passwords, await find(db, name), name, password, origin)
+
+
+async def prove(db: Database, passwords: Passwords, id_: str, password: str, origin: Origin) -> Login:
+    """Give a user who is signed in already if this is their password, or raise SignInRefused, or TooManyRequests."""
+    row = await db.one(_BY_ID, id=id_)
+    return await _believe(db, passwords, None if row is None else _login(row), id_, password, origin)
+
+
+async def named(db: Reader, account_id: str, name: str) -> Login | None:
+    """Find an account's user who may sign in."""
+    row = None if "\0" in name else await db.one(_OF_ACCOUNT, account=account_id, name=name)
+    return None if row is None else _login(row)
+
+
+async def _believe(
+    db: Database, passwords: Passwords, found: Login | None, name: str, password: str, origin: Origin
+) -> Login:
     hashed = found.password if found else None
     right = await passwords.verify(password, hashed, address=origin.address, name=name)
     if found is None:
@@ -140,3 +160,7 @@ async def sign_in(db: Database, passwords: Passwords, name: str, password: str, 
     if passwords.outdated(found.password):
         await db.write(_REHASH, id=found.id, old=found.password, hashed=await passwords.hash(password))
     return found
+
+
+def _login(row: Any) -> Login:
+    return Login(row.id, row.account_id, row.name, row.account_name, row.password)

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, func, select
 
-from moorage.cloud import cloud_projects, policies
+from moorage.cloud import cloud_projects, events, policies
 from moorage.cloud.callers import Caller
 from moorage.cloud.cloud_projects import CloudProject
 from moorage.cloud.errors import ActionDenied, CloudProjectUnknown, RegistryUnknown
+from moorage.cloud.events import Origin
 from moorage.cloud.policies import Terms
 from moorage.db import Reader, Statement, Tx, insert
-from moorage.db.platform import cloud_member
+from moorage.db.platform import account, cloud_member, cloud_project, login
+from moorage.errors import Problem
 
 PREFIX: Final = policies.PREFIX
 SEEING: Final = f"{PREFIX}containerRegistry/get"
@@ -86,12 +88,81 @@ _DROP = Statement(
         cloud_member.c.login_id == bindparam("login"),
     )
 )
+_members = (
+    select(
+        cloud_member.c.login_id,
+        login.c.name,
+        account.c.name.label("account_name"),
+        cloud_member.c.role,
+        cloud_member.c.created_at,
+    )
+    .join_from(cloud_member, login, login.c.id == cloud_member.c.login_id)
+    .join(account, account.c.id == login.c.account_id)
+)
+_ALL = Statement(
+    _members.where(cloud_member.c.cloud_project_id == bindparam("cloud_project")).order_by(
+        cloud_member.c.created_at, cloud_member.c.login_id
+    )
+)
+_ONE = Statement(
+    _members.where(
+        cloud_member.c.cloud_project_id == bindparam("cloud_project"),
+        cloud_member.c.login_id == bindparam("login"),
+    )
+)
+_OTHER_OWNERS = Statement(
+    select(func.count().label("n"))
+    .join_from(cloud_member, login, login.c.id == cloud_member.c.login_id)
+    .where(
+        cloud_member.c.cloud_project_id == bindparam("cloud_project"),
+        cloud_member.c.login_id != bindparam("login"),
+        cloud_member.c.role == Role.OWNER.value,
+        login.c.disabled == 0,
+    )
+)
+_OWNED = Statement(
+    select(cloud_member.c.cloud_project_id)
+    .join_from(cloud_member, cloud_project, cloud_project.c.id == cloud_member.c.cloud_project_id)
+    .where(
+        cloud_member.c.login_id == bindparam("login"),
+        cloud_member.c.role == Role.OWNER.value,
+        cloud_project.c.deleted_at.is_(None),
+    )
+)
+_DROP_EVERYWHERE = Statement(delete(cloud_member).where(cloud_member.c.login_id == bindparam("login")))
 _ROLE = Statement(
     select(cloud_member.c.role).where(
         cloud_member.c.cloud_project_id == bindparam("cloud_project"),
         cloud_member.c.login_id == bindparam("login"),
     )
 )
+
+
+class MemberUnknown(Problem):
+    """The cloud project has no such member."""
+
+    code, status, summary = "NOT_FOUND", 404, "this cloud project has no such member"
+
+
+class LastOwner(Problem):
+    """A cloud project without an owner could be given away by nobody."""
+
+    code, status, summary = (
+        "CONFLICT",
+        409,
+        "the last owner of a cloud project stays one: make another member an owner first",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user who has a role in a cloud project."""
+
+    id: str
+    name: str
+    account_name: str
+    role: Role
+    created_at: int
 
 
 def may(role: Role, action: str) -> bool:
@@ -168,6 +239,64 @@ async def put(tx: Tx, cloud_project: str, login: str, role: Role) -> None:
 async def drop(tx: Tx, cloud_project: str, login: str) -> None:
     """Take a user's role away."""
     await tx.run(_DROP, cloud_project=cloud_project, login=login)
+
+
+async def listed(reader: Reader, cloud_project: str) -> list[Member]:
+    """List a cloud project's members in the order they came."""
+    return [_member(row) for row in await reader.all(_ALL, cloud_project=cloud_project)]
+
+
+async def get(reader: Reader, cloud_project: str, login: str) -> Member:
+    """Find a member, or raise MemberUnknown."""
+    row = await reader.one(_ONE, cloud_project=cloud_project, login=login)
+    if row is None:
+        raise MemberUnknown
+    return _member(row)
+
+
+async def join(tx: Tx, home: CloudProject, login: str, role: Role, origin: Origin) -> Member:
+    """Give a user a role in a cloud project; raise LastOwner where it would be left without one."""
+    before = await role_of(tx, home.id, login)
+    if before is Role.OWNER and role is not Role.OWNER:
+        await _check_other_owner(tx, home.id, login)
+    await put(tx, home.id, login, role)
+    await events.record(
+        tx, "member.changed" if before else "member.added", origin, target=login, account=home.account_id,
+        cloud_project=home.id, before=before, after=role,
+    )  # fmt: skip
+    return await get(tx, home.id, login)
+
+
+async def remove(tx: Tx, home: CloudProject, login: str, origin: Origin) -> None:
+    """Take a member's role away; raise MemberUnknown or LastOwner."""
+    found = await get(tx, home.id, login)
+    if found.role is Role.OWNER:
+        await _check_other_owner(tx, home.id, login)
+    await drop(tx, home.id, login)
+    await events.record(
+        tx, "member.removed", origin, target=login, account=home.account_id, cloud_project=home.id,
+        before=found.role,
+    )  # fmt: skip
+
+
+async def check_dispensable(tx: Tx, login: str) -> None:
+    """Raise LastOwner if a cloud project would have no owner without this user."""
+    for row in await tx.all(_OWNED, login=login):
+        await _check_other_owner(tx, row.cloud_project_id, login)
+
+
+async def drop_everywhere(tx: Tx, login: str) -> None:
+    """Take every role of a user away."""
+    await tx.run(_DROP_EVERYWHERE, login=login)
+
+
+async def _check_other_owner(tx: Tx, cloud_project: str, login: str) -> None:
+    if not (await tx.one(_OTHER_OWNERS, cloud_project=cloud_project, login=login)).n:
+        raise LastOwner(cloud_project=cloud_project)
+
+
+def _member(row: Any) -> Member:
+    return Member(row.login_id, row.name, row.account_name, Role(row.role), row.created_at)
 
 
 async def role_of(reader: Reader, cloud_project: str, login: str) -> Role | None:

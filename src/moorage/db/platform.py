@@ -62,13 +62,18 @@ account = _table(
 Index("account_name", account.c.name, unique=True)
 
 # ``password`` is an argon2id hash that names its scheme. Sessions and credentials from before ``valid_from`` open nothing.
-# Who is ``admin`` administers the account: its users, and its clients of OAuth2.
+# Who is ``admin`` administers the account: its users, and its clients of OAuth2. Who is deleted is disabled for good, and
+# leaves the name to others.
 login = _table(
     "login", "access",
     _id(), _to("account_id", account.c.id), _text("name"), _text("email"), _text("password"),
-    _flag("disabled"), _flag("admin"), _big("valid_from"), _big("created_at"),
+    _text("description", default=""), _flag("disabled"), _flag("admin"), _big("valid_from"), _big("created_at"),
+    _big("deleted_at", null=True),
 )
-Index("login_name", login.c.account_id, login.c.name, unique=True)
+Index(
+    "login_name", login.c.account_id, login.c.name, unique=True,
+    sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL"),
+)
 
 cloud_project = _table(
     "cloud_project", "access",
@@ -85,6 +90,20 @@ cloud_member = _table(
     _one_of("role", "owner", "administrator", "registries", "reader", "billing"),
 )
 Index("cloud_member_login", cloud_member.c.login_id)
+
+# Whoever is asked to become a member, by account and name: it stands here whether or not there is such a user, so that
+# asking tells nobody who there is.
+cloud_invitation = _table(
+    "cloud_invitation", "access",
+    _id(), _to("cloud_project_id", cloud_project.c.id), _text("account_name"), _text("name"), _text("role"),
+    _text("invited_by"), _big("created_at"), _big("expires_at"),
+    _one_of("role", "owner", "administrator", "registries", "reader", "billing"),
+)
+Index(
+    "cloud_invitation_whom", cloud_invitation.c.cloud_project_id, cloud_invitation.c.account_name,
+    cloud_invitation.c.name, unique=True,
+)
+Index("cloud_invitation_name", cloud_invitation.c.account_name, cloud_invitation.c.name)
 
 # --- access: applications, their credentials, and the signatures that were seen --------------------------------
 

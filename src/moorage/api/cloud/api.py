@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moorage.api.cloud import openapi
+from moorage.api.cloud.account_users import AccountUsers
 from moorage.api.cloud.asks import Ask, Needs
 from moorage.api.cloud.auth import Auth
 from moorage.api.cloud.billing import Billing
 from moorage.api.cloud.clients import Clients
 from moorage.api.cloud.endpoints import CloudApi
+from moorage.api.cloud.members import Members
+from moorage.api.cloud.policies import Policies
 from moorage.api.cloud.projects import Projects
 from moorage.api.cloud.registries import Registries
 from moorage.api.cloud.restrictions import Restrictions
@@ -18,6 +21,7 @@ from moorage.api.cloud.routes import Route, Table
 from moorage.api.cloud.signing_keys import SigningKeys
 from moorage.api.cloud.usage import Usage
 from moorage.api.cloud.users import Users
+from moorage.cloud import members
 from moorage.cloud.desk import Desk
 from moorage.identity.keys import MasterKey
 from moorage.identity.passwords import Passwords
@@ -45,11 +49,15 @@ class Description:
 def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation: str) -> CloudApi:
     """Give what answers every call; *validation* is the path of the page where users decide about credentials."""
     registries, description = Registries(desk), Description()
+    actions: list[tuple[str, str]] = []
     table = Table(
         [
             *Auth(desk.platform, validation).routes(),
             *Projects(desk.platform, desk.catalogue).routes(),
             *Clients(desk.platform).routes(),
+            *AccountUsers(desk.platform, passwords).routes(),
+            *Members(desk.platform).routes(),
+            *Policies(desk.platform, lambda: actions).routes(),
             *registries.routes(),
             *Users(registries.rows, passwords).routes(),
             *Usage(desk).routes(),
@@ -59,5 +67,15 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
             *description.routes(),
         ]
     )
+    actions.extend(_actions(table))
     description.text = openapi.described(table.routes)
     return CloudApi(desk.platform, master, table)
+
+
+def _actions(table: Table) -> list[tuple[str, str]]:
+    """List the actions that policies are made of, each with what it does."""
+    found: dict[str, list[str]] = {}
+    for route in table.routes:
+        if route.needs is Needs.ROLE and not members.owners_alone(members.PREFIX + route.action):
+            found.setdefault(members.PREFIX + route.action, []).append(route.summary)
+    return [(action, "; ".join(summaries)) for action, summaries in found.items()]

@@ -32,6 +32,10 @@ _PARAMETERS: Final = {
     "userID": "The number of a user of the registry",
     "regionName": "The region's name",
     "clientId": "The OAuth2 client's id",
+    "memberId": "The member's id",
+    "invitationId": "The invitation's id",
+    "policyId": "The policy's id",
+    "user": "The user's name",
 }
 
 

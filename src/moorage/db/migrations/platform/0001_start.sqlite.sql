@@ -211,15 +211,17 @@ CREATE TABLE login (
 	name TEXT NOT NULL,
 	email TEXT NOT NULL,
 	password TEXT NOT NULL,
+	description TEXT DEFAULT '' NOT NULL,
 	disabled SMALLINT DEFAULT 0 NOT NULL,
 	admin SMALLINT DEFAULT 0 NOT NULL,
 	valid_from BIGINT NOT NULL,
 	created_at BIGINT NOT NULL,
+	deleted_at BIGINT,
 	PRIMARY KEY (id),
 	FOREIGN KEY(account_id) REFERENCES account (id)
 );
 
-CREATE UNIQUE INDEX login_name ON login (account_id, name);
+CREATE UNIQUE INDEX login_name ON login (account_id, name) WHERE deleted_at IS NULL;
 
 CREATE TABLE oauth2_client (
 	id TEXT NOT NULL,
@@ -257,6 +259,24 @@ CREATE TABLE application (
 CREATE INDEX application_account ON application (account_id, created_at);
 
 CREATE UNIQUE INDEX application_key ON application ("key");
+
+CREATE TABLE cloud_invitation (
+	id TEXT NOT NULL,
+	cloud_project_id TEXT NOT NULL,
+	account_name TEXT NOT NULL,
+	name TEXT NOT NULL,
+	role TEXT NOT NULL,
+	invited_by TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (id),
+	CHECK (role IN ('owner', 'administrator', 'registries', 'reader', 'billing')),
+	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
+);
+
+CREATE INDEX cloud_invitation_name ON cloud_invitation (account_name, name);
+
+CREATE UNIQUE INDEX cloud_invitation_whom ON cloud_invitation (cloud_project_id, account_name, name);
 
 CREATE TABLE cloud_member (
 	cloud_project_id TEXT NOT NULL,
