@@ -101,6 +101,7 @@ class Moorage(Recorded):
                         plane.registries.tend(interval),
                         plane.meter.tend(interval),
                         plane.follow_plans(),
+                        plane.follow_closing(),
                     ]
                     beside += [plane.open_ports(leash)] if leash else []
                     await serve(sites.registry(set_, parts, sockets, plane), leash, grace, beside)
@@ -248,6 +249,50 @@ class Moorage(Recorded):
 
         return _rekeyed(rekeying.forget)
 
+    def list_certificates(self) -> int:
+        """List what was destroyed, and what is being destroyed."""
+        from moorage.cloud import destroying
+
+        async def work(parts: Parts) -> None:
+            say(await destroying.told(parts.platform))
+
+        return _on_platform(work)
+
+    def show_certificate(self, registry: str) -> int:
+        """Write a registry's certificate."""
+        from moorage.cloud import certificates
+
+        async def work(parts: Parts) -> None:
+            found = await certificates.find(parts.platform, registry)
+            if found is None:
+                sys.exit(
+                    f"there is no certificate of a registry {registry}: `moorage certificate list` shows them"
+                )
+            say(found)
+
+        return _on_platform(work)
+
+    def show_certificate_keys(self) -> int:
+        """Write the public keys that certificates are checked by."""
+        from moorage.cloud import certificates, signing
+
+        async def work(parts: Parts) -> None:
+            say(certificates.written_keys(await signing.published(parts.platform)))
+
+        return _on_platform(work)
+
+    def verify(self, file: Path, keys: Path | None) -> int:
+        """Check a certificate, with no house and no network; give 0 only if it holds."""
+        from moorage.cloud import certificates
+
+        try:
+            given = [] if keys is None else certificates.read_keys(keys.read_bytes())
+            status, told = certificates.judged(file.read_bytes(), given)
+        except (OSError, certificates.NoCertificate) as problem:
+            status, told = certificates.UNREADABLE, f"{problem}\n"
+        say(told)
+        return status
+
     def settings(self, *, markdown: bool) -> int:
         """Write what can be set."""
         write = reference.markdown if markdown else reference.plain
@@ -273,6 +318,16 @@ def _rekeyed(work: Callable[[Parts], Awaitable[str]]) -> int:
         return starting.run(main())
     except CannotRotate as refused:
         starting.give_up(str(refused), 1)
+
+
+def _on_platform(work: Callable[[Parts], Awaitable[None]]) -> int:
+    set_, _ = starting.within()
+
+    async def main() -> None:
+        async with starting.opened(set_, platform=True) as parts:
+            await work(parts)
+
+    return starting.run(main())
 
 
 def _count(what: str, count: int) -> None:

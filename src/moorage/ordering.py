@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from moorage.addresses import Addresses
 from moorage.cloud import accounts, applications, catalogue, provisioning, registries
 from moorage.cloud.desk import Desk
+from moorage.cloud.destroying import Destroyer, Ground
 from moorage.cloud.events import Origin
 from moorage.cloud.reconciling import Certificate, Reconciler, Site
 from moorage.identity.passwords import Passwords
@@ -104,7 +105,25 @@ def reconciler(set_: Settings, parts: Parts) -> Reconciler:
         catalogue.read(set_.ordering.catalogue),
         site(set_, parts),
         Passwords(threads=set_.entering.password_checks),
+        destroyer(set_, parts),
     )
+
+
+def destroyer(set_: Settings, parts: Parts) -> Destroyer:
+    """Give what destroys registries whose grace is over; raise CatalogueInvalid."""
+
+    async def forget(found: Entry) -> None:
+        if parts.postgres is None:
+            (parts.place.slots / found.uuid).unlink(missing_ok=True)
+
+    ground = Ground(
+        cell=parts.cell,
+        rows=parts.rows,
+        store=parts.store,
+        kind=parts.place.store_url.partition(":")[0],
+        forget=forget,
+    )
+    return Destroyer(parts.platform, ground, catalogue.read(set_.ordering.catalogue), parts.master)
 
 
 async def first_account(set_: Settings, parts: Parts, first: Entry) -> None:

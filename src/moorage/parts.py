@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from moorage.db import Database, Statement, migrate
 from moorage.db.cell import entry
+from moorage.db.destroying import FileRows, Rows, SharedRows
 from moorage.db.files import MARKS
 from moorage.db.sqlite import SqliteDatabase
 from moorage.identity.keys import MasterKey, MasterKeyWrong
@@ -102,11 +103,20 @@ class Parts:
             raise RuntimeError("this process was opened without the platform's database")
         return self.platform_
 
-    async def open_database(self, found: Entry) -> Database:
-        """Open a registry's rows, bound to it; on SQLite its file is made when it is not there yet."""
+    async def open_database(self, found: Entry, *, create: bool = True) -> Database:
+        """Open a registry's rows, bound to it; on SQLite its file is made when it is not there yet.
+
+        Who serves does not *create* it: a file that is gone is one that was destroyed.
+        """
         if self.postgres is not None:
             return self.postgres.bound(found.id)
-        return await registry_file(self.place.data, found)
+        return await registry_file(self.place.data, found, create=create)
+
+    def rows(self, found: Entry) -> Rows:
+        """Give a registry's rows as what is to be destroyed."""
+        if self.postgres is not None:
+            return SharedRows(self.postgres.bound(found.id))
+        return FileRows(_registry_path(self.place.data, found), found.id)
 
     def has_database(self, found: Entry) -> bool:
         """Say whether a registry has rows: one that was only placed, or is destroyed, has none."""
@@ -121,11 +131,11 @@ class Parts:
         await self.store.size(_NO_KEY)
 
 
-async def registry_file(data: Path, found: Entry) -> SqliteDatabase:
-    """Open a registry's file in a data folder, making it when it is not there yet."""
+async def registry_file(data: Path, found: Entry, *, create: bool = True) -> SqliteDatabase:
+    """Open a registry's file in a data folder, making it when it is not there yet unless that is denied."""
     path = _registry_path(data, found)
     (path.parent / MARKS).mkdir(mode=0o700, parents=True, exist_ok=True)
-    return await SqliteDatabase.open(path, found.id, create=True)
+    return await SqliteDatabase.open(path, found.id, create=create)
 
 
 def _registry_path(data: Path, found: Entry) -> Path:

@@ -25,7 +25,7 @@ from moorage.parts import CELL_FILE, registry_file
 from moorage.registry import copying
 from moorage.registry import fsck as checks
 from moorage.registry.address_rules import AddressRules, Part, are_kept
-from moorage.registry.directory import LOOPBACK, Directory, Entry
+from moorage.registry.directory import LOOPBACK, READY, Directory, Entry
 from moorage.registry.events import Gathered
 from moorage.registry.fsck import Report, Told
 from moorage.registry.opened import Limits, Registries, Registry
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000
 FOLLOW = 0.5
+CLOSING = 1.0
 FIRST = "first"
 SERVES = "moorage serve registry"
 """What a process that serves registries is called in PostgreSQL's list of who is connected."""
@@ -148,6 +149,20 @@ class RegistryPlane:
             known = self._apps[entry.id] = registry, known[1].ruled(rules)
         return known[1]
 
+    async def follow_closing(self) -> None:
+        """Let go of registries that are closed, as no request would: their files and bytes are destroyed one day."""
+        while True:
+            await asyncio.sleep(CLOSING)
+            with contextlib.suppress(Unavailable):
+                await self.directory.refresh()
+                await self.let_go()
+
+    async def let_go(self) -> None:
+        """Cut and close what the directory, as it was read last, says is closed or has left."""
+        serving = {(one.id, one.generation) for one in self.directory.all() if one.state == READY}
+        for entry in await self.registries.let_go(serving):
+            self._apps.pop(entry.id, None)
+
     async def follow_plans(self) -> None:
         """Let those who wait have what a larger plan grants: no further request may come to find it out."""
         while True:
@@ -230,7 +245,7 @@ def opener(
         return Share(lambda: known() or Peers(workers, workers))
 
     async def open_(entry: Entry) -> Registry:
-        db = await parts.open_database(entry)
+        db = await parts.open_database(entry, create=False)
         store = parts.store.under(entry.prefix)
         access = Access(
             db,

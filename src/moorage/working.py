@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -83,12 +83,18 @@ class Homes:
         """Give a registry's rows; raises Unavailable."""
         async with self._using:
             found = self._open.get(name_of(entry))
-            home = found[0] if found else Home(entry, await self.parts.open_database(entry))
+            home = found[0] if found else Home(entry, await self.parts.open_database(entry, create=False))
             self._open[name_of(entry)] = (home, time.monotonic())
             if len(self._open) > self.most:
                 oldest = min(self._open, key=lambda name: self._open[name][1])
                 await self._open.pop(oldest)[0].db.close()
             return home.db
+
+    async def keep(self, known: Collection[str]) -> None:
+        """Close those that are not among these names: who has left the directory is destroyed, once nobody has it open."""
+        async with self._using:
+            for name in [name for name in self._open if name not in known]:
+                await self._open.pop(name)[0].db.close()
 
     async def close(self, *, idle_for: float = 0.0) -> None:
         """Close those that were not asked for in so many seconds."""
@@ -155,7 +161,7 @@ class Worker:
                 group.create_task(self._every(CHECK, self.promise_platform))
                 group.create_task(self._every(HOUR, self.relay_all))
                 group.create_task(self._every(min(self.interval, CHECK), self.promise))
-                group.create_task(self._every(LOOK, self.directory.refresh))
+                group.create_task(self._every(LOOK, self.look))
                 group.create_task(self._every(CHECK, engine.check))
                 group.create_task(self._every(HOUR, self._tidy))
                 for seconds, work_ in self.accounting.rounds():
@@ -165,6 +171,11 @@ class Worker:
                     group.create_task(self._every(3.0, self._beat))
         finally:
             engine.stop()
+
+    async def look(self) -> None:
+        """See which registries there are, and let go of those that are no more."""
+        await self.directory.refresh()
+        await self.homes.keep({name_of(entry) for entry in self.directory.all()})
 
     async def relay(self) -> None:
         """Move the events of the registries that are marked."""

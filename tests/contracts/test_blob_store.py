@@ -24,6 +24,7 @@ from moorage.storage import (
     open_store,
 )
 from moorage.storage.memory import BytesSource, MemoryStore
+from moorage.storage.store import FEW
 from tests.servers.seaweedfs import SeaweedFS
 
 MIB = 1024 * 1024
@@ -364,6 +365,35 @@ async def test_a_prefix_lies_below_its_own(store: BlobStore) -> None:
     key = await push(store.under("one"), b"bytes")
 
     assert await store.under("two").under("one").size(key) is None
+
+
+async def test_all_of_a_prefix_is_destroyed_in_bounded_pieces_and_nothing_beside_it(store: BlobStore) -> None:
+    doomed, beside = store.under("one"), store.under("one-more")
+    for number in range(7):
+        await push(doomed, bytes(number))
+    await doomed.write(new_key(), 0, BytesSource(b"not committed"), None, limit=PLENTY)
+    await push(doomed.under("below"), b"below")
+    kept = await push(beside, b"beside")
+    before = len(await doomed.remains())
+
+    pieces = []
+    while gone := await doomed.destroy(4):
+        pieces.append(gone)
+
+    assert before == FEW
+    assert max(pieces) <= 4
+    assert sum(pieces) >= 9
+    assert list(await doomed.remains()) == list(await listed(doomed)) == []
+    assert await pull(beside, kept) == b"beside"
+    assert await beside.remains() == [kept]
+    assert await doomed.destroy(4) == 0
+
+
+async def test_a_whole_store_is_never_destroyed(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
+    for whole in (MemoryStore(), open_store(f"file://{tmp_path}"), open_store(seaweedfs.url())):
+        with pytest.raises(ValueError, match="a whole store is never destroyed"):
+            await whole.destroy(1)
+        await whole.close()
 
 
 @pytest.mark.parametrize("name", ["..", "../other", "a/b", "", "AB", "x" * 200, "a\0b", "key\n"])

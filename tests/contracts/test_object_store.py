@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from moorage.errors import Unavailable
 from moorage.storage import BlobStore, Hasher, new_key, open_store
 from moorage.storage.intake import PART
 from moorage.storage.memory import BytesSource
-from moorage.storage.objects import SENDING
+from moorage.storage.objects import SENDING, ObjectStore
 from moorage.storage.opening import StoreAddressInvalid
 from tests.servers.processes import standing_still
 from tests.servers.seaweedfs import SeaweedFS, running_seaweedfs
@@ -134,6 +135,63 @@ async def test_what_a_killed_process_left_is_swept(seaweedfs: SeaweedFS) -> None
     await store.close()
 
 
+async def test_uploads_in_parts_are_seen_and_destroyed_with_their_prefix(seaweedfs: SeaweedFS) -> None:
+    prefix = new_key()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, seaweedfs.url(), prefix,
+        stdout=subprocess.PIPE, env={"PYTHONPATH": ":".join(sys.path)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    await process.stdout.readline()
+    process.kill()
+    await process.communicate()
+    store = open_store(seaweedfs.url()).under(prefix)
+    # The key was claimed by an empty object, and that is not all.
+    for found in [stored async for stored in store.list()]:
+        await store.delete(found.key)
+
+    seen = await store.remains()
+    while await store.destroy(10):
+        pass
+
+    assert len(seen) == 1
+    assert await store.remains() == []
+    assert await store.abort_leftovers(older_than_seconds=-86_400) == 0
+    await store.close()
+
+
+async def test_versions_that_a_bucket_keeps_are_seen_and_destroyed_with_their_prefix(
+    seaweedfs: SeaweedFS,
+) -> None:
+    address = seaweedfs.url().replace(seaweedfs.bucket, f"versions-{new_key()}", 1)
+    opened = open_store(address)
+    assert isinstance(opened, ObjectStore)
+    leftovers = opened.bucket.leftovers
+    assert leftovers is not None
+    leftovers._ask("PUT", f"/{leftovers.bucket}", {})
+    signed = leftovers._sign(
+        "PUT", urlsplit(leftovers.endpoint).netloc, f"/{leftovers.bucket}", "versioning="
+    )
+    enabled = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    asked = f"{leftovers.endpoint}/{leftovers.bucket}?versioning="
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.put(asked, headers=signed, content=enabled)).status_code == 200
+    store, beside = opened.under("one"), opened.under("two")
+    for one in (store, beside):
+        key = new_key()
+        await one.write(key, 0, BytesSource(b"bytes"), None, limit=PLENTY)
+        await one.delete(key)
+
+    seen = await store.remains()
+    while await store.destroy(10):
+        pass
+
+    assert len(seen) >= 1
+    assert await store.remains() == []
+    assert len(await beside.remains()) >= 1
+    await opened.close()
+
+
 async def test_a_store_that_is_away_is_unavailable_within_seconds_and_never_missing() -> None:
     with running_seaweedfs() as server:
         store = open_store(server.url())
@@ -158,6 +216,8 @@ async def test_a_store_that_is_away_is_unavailable_within_seconds_and_never_miss
             anext(aiter(store.read(key, 0, 5))),
             anext(aiter(store.list())),
             store.abort_leftovers(older_than_seconds=0),
+            store.under("any").destroy(1),
+            store.under("any").remains(),
         ):
             async with asyncio.timeout(30):
                 with pytest.raises(Unavailable):

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import bindparam, func, select
 
 from moorage import parts, settings, working
+from moorage.cloud import certificates, signing
 from moorage.cloud.events import SYSTEM
 from moorage.cloud.reconciling import Reconciler
 from moorage.cloud.registries import Registry
@@ -25,12 +26,16 @@ from moorage.db.cell import entry
 from moorage.db.platform import cloud_event, cloud_outbox
 from moorage.db.tables import project, user
 from moorage.serving import on_signal
+from moorage.storage import new_key
+from moorage.storage.memory import BytesSource
 from tests.crash.test_worker import Work, cell, fleet_jobs, jobs_if_any, kill, until
 from tests.functional.ordering_world import Orders, opened
 from tests.servers.postgres import PostgresServer
 
 STEPS = ("place", "fill", "limit", "open", "settle_open")
 CLOSING = ("close", "settle_closed")
+# Between two steps nothing happens: who is killed after one is killed before the next.
+DESTROYING = ("seal", "end_rows", "end_bytes", "certify")
 KIND = Statement(
     select(cloud_event.c.kind, func.count().label("count"))
     .where(cloud_event.c.target == bindparam("target"))
@@ -61,6 +66,17 @@ class Fleet:
         await until(lambda: self._is(found, status))
         await kill(worker)
         return await self.orders.again(found)
+
+    async def destroyed(self, found: Registry) -> None:
+        """Let a whole worker end a destruction that was begun."""
+        worker = await self.work.worker(__file__, "", "", name="one")
+
+        async def is_so() -> bool:
+            told = await self.kinds(found)
+            return "registry.destroyed" in told
+
+        await until(is_so)
+        await kill(worker)
 
     async def _is(self, found: Registry, status: str) -> bool:
         if await self.orders.platform.one(WAITING) is not None or not await self._is_idle():
@@ -155,6 +171,34 @@ async def test_a_registry_is_deleted_once_and_taken_back_once_wherever_a_worker_
     assert {kinds[kind] for kind in ("registry.deleted", "registry.restored", "registry.delete-asked")} == {1}
 
 
+async def test_a_registry_is_destroyed_once_and_wholly_wherever_its_worker_is_killed(fleet: Fleet):
+    orders = fleet.orders
+    doomed, other = await orders.made("doomed"), await orders.made("beside")
+    entry, there = await orders.entry(doomed), await orders.entry(other)
+    for one in (entry, there):
+        store = orders.world.parts.store.under(one.prefix)
+        for _ in range(3):
+            await store.write(new_key(), 0, BytesSource(b"bytes"), None, limit=10)
+    await orders.desk.delete(orders.project, doomed.id, SYSTEM)
+    await orders.work()
+    await orders.over(doomed)
+    for step in DESTROYING:
+        await fleet.killed_at(step, "after")
+
+    await fleet.destroyed(doomed)
+
+    whole = await certificates.find(orders.platform, doomed.id)
+    assert whole is not None
+    told, _ = certificates.verify(whole.encode(), await signing.published(orders.platform))
+    assert (told["destroyed"]["objects"], told["destroyed"]["rows"]["project"]) == (3, 1)
+    assert await orders.world.parts.store.under(entry.prefix).remains() == []
+    assert await orders.world.parts.rows(entry).remains() == []
+    kinds = await fleet.kinds(doomed)
+    assert {kinds[kind] for kind in ("registry.deleted", "registry.grace-over", "registry.destroyed")} == {1}
+    assert len([one async for one in orders.world.parts.store.under(there.prefix).list()]) == 3
+    assert await orders.status(other) == 401
+
+
 def main() -> None:
     """Work as Moorage does, and be killed at a step."""
     wanted, moment = sys.argv[1:]
@@ -181,7 +225,12 @@ def main() -> None:
         async with parts.opened(place) as made:
             worker = working.Worker.of(set_, made)
             whole = worker.reconciler
-            worker.reconciler = Killed(whole.platform, whole.catalogue, whole.site, whole.passwords)
+            # Nobody else serves this cell, so nobody has to let go.
+            ground = dataclasses.replace(whole.destroyer.ground, letting_go=0)
+            whole.destroyer = dataclasses.replace(whole.destroyer, ground=ground)
+            worker.reconciler = Killed(
+                whole.platform, whole.catalogue, whole.site, whole.passwords, whole.destroyer
+            )
             await working.work(worker, asked, set_.upkeep.worker_name)
 
     asyncio.run(run())

@@ -85,6 +85,21 @@ class Orders:
             rounds += 1
             assert rounds < 10
 
+    async def over(self, found: Registry) -> None:
+        """Let a deleted registry's grace be over, and all processes have let go of it."""
+        await self.platform.write(OVER, which=found.id)
+        await self.world.plane.directory.refresh()
+        await self.world.plane.let_go()
+
+    async def destroyed(self, found: Registry) -> Registry:
+        """Delete a registry, let its grace be over and destroy it."""
+        await self.desk.delete(self.project, found.id, SYSTEM)
+        await self.work()
+        await self.over(found)
+        await self.reconcile(Reconcile(found.id))
+        await self.work()
+        return await self.again(found)
+
     async def again(self, found: Registry) -> Registry:
         """Read a registry's row again."""
         now = await registries.find(self.platform, found.id)
@@ -145,4 +160,7 @@ async def opened(world: World) -> Orders:
         return dataclasses.replace(found, cloud_project_id=project)
 
     first = await everything.platform.change(work)
-    return Orders(world, desk, ordering.reconciler(set_, everything), first)
+    reconciler = ordering.reconciler(set_, everything)
+    ground = dataclasses.replace(reconciler.destroyer.ground, letting_go=0)
+    reconciler.destroyer = dataclasses.replace(reconciler.destroyer, ground=ground)
+    return Orders(world, desk, reconciler, first)

@@ -28,7 +28,8 @@ pytestmark = pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"]
 # What each role may, said again by hand: a pattern of the product that grants more than this shows.
 READS: Final = {
     "get", "region/get", "capabilities/containerRegistry/get", "containerRegistry/get",
-    "containerRegistry/plan/get", "containerRegistry/capabilities/plan/get", "containerRegistry/users/get",
+    "containerRegistry/certificate/get", "containerRegistry/plan/get", "containerRegistry/capabilities/plan/get",
+    "containerRegistry/users/get",
     "containerRegistry/ipRestrictions/registry/get", "containerRegistry/ipRestrictions/management/get",
     "containerRegistry/usage/get", "containerRegistry/limits/get", "containerRegistry/forecast/get", "inventory/get",
 }  # fmt: skip
@@ -54,6 +55,7 @@ MAY: Final[dict[Role, set[str]]] = {
     Role.BILLING: BILLS | {
         "get", "region/get", "capabilities/containerRegistry/get", "containerRegistry/get", "containerRegistry/usage/get",
         "containerRegistry/limits/get", "containerRegistry/forecast/get", "inventory/get",
+        "containerRegistry/certificate/get",
     },
 }  # fmt: skip
 BODIES: Final[dict[str, Any]] = {

@@ -25,7 +25,7 @@ from moorage.cloud.reconciling import Reconcile
 from moorage.cloud.registries import Use
 from moorage.errors import Problem
 from moorage.identity import users
-from tests.functional.ordering_world import OVER, Orders
+from tests.functional.ordering_world import Orders
 from tests.worlds import PASSWORD
 
 BOTH = pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"], indirect=True)
@@ -276,7 +276,7 @@ async def test_after_its_grace_a_registry_is_gone_for_good(orders: Orders):
     entry = await orders.entry(made)
     await orders.desk.delete(orders.project, made.id, SYSTEM)
     await orders.work()
-    await orders.platform.write(OVER, which=made.id)
+    await orders.over(made)
 
     with pytest.raises(UndeleteRefused, match="over"):
         await orders.desk.undelete(orders.project, made.id, SYSTEM)
@@ -288,9 +288,10 @@ async def test_after_its_grace_a_registry_is_gone_for_good(orders: Orders):
     with pytest.raises(RegistryUnknown):
         await registries.get(orders.platform, orders.project, made.id)
     assert entry.name not in [one.name for one in await provisioning.listed(orders.world.parts.cell)]
-    assert [kind for kind, _ in await orders.told(made.id)][-2:] == [
+    assert [kind for kind, _ in await orders.told(made.id)][-3:] == [
         "registry.deleted",
         "registry.grace-over",
+        "registry.destroyed",
     ]
     assert (await orders.entry(await orders.made())).port != entry.port
 

@@ -116,6 +116,12 @@ class Store:
     async def abort_leftovers(self, *, older_than_seconds: int, key: Key | None = None) -> int:
         return 0
 
+    async def destroy(self, most: int) -> int:
+        raise NotImplementedError
+
+    async def remains(self) -> Sequence[str]:
+        raise NotImplementedError
+
     def under(self, prefix: str) -> Store:
         return self
 

@@ -23,6 +23,7 @@ from tests.unit.test_query_plans import file, server
 __all__ = ["file", "server"]
 
 WHOLE = {
+    "db.destroying.*": "it counts a whole registry, and destroys it",
     "registry.recount.*": "it checks a whole registry",
     "registry.mending.*": "it mends a whole registry",
     "registry.dooming._ALARM": "it checks all that is doomed, once after a collection",

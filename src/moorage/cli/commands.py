@@ -89,6 +89,22 @@ class Server(Recording, Protocol):
         """Forget every master key but the one that wraps."""
         ...
 
+    def list_certificates(self) -> int:
+        """List what was destroyed, and what is being destroyed."""
+        ...
+
+    def show_certificate(self, registry: str) -> int:
+        """Write a registry's certificate."""
+        ...
+
+    def show_certificate_keys(self) -> int:
+        """Write the public keys that certificates are checked by."""
+        ...
+
+    def verify(self, file: Path, keys: Path | None) -> int:
+        """Check a certificate, with no house and no network."""
+        ...
+
     def settings(self, *, markdown: bool) -> int:
         """Write what can be set."""
         ...
@@ -127,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
     _add_applications(commands)
     _add_keys(commands)
     recording.add(commands)
+    _add_certificates(commands)
     _add_asking(commands)
     return whole
 
@@ -296,6 +313,52 @@ def _add_keys(commands: Commands) -> None:
         "forget every master key but the first",
         "It refuses while a secret needs another one. Copies that were made before the rotation still need the old key.",
         lambda server, _: server.forget_key(),
+    )
+
+
+def _add_certificates(commands: Commands) -> None:
+    certificate = commands.add_parser(
+        "certificate",
+        help="show what was destroyed, and what proves it",
+        description="Show what was destroyed, and what proves it.",
+    )
+    verbs = certificate.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _command(
+        verbs,
+        "list",
+        "list the registries that were destroyed, and those that are being destroyed",
+        "What keeps one from its end stands beside it.",
+        lambda server, _: server.list_certificates(),
+    )
+    show = _command(
+        verbs,
+        "show",
+        "write the certificate of a registry's destruction",
+        "",
+        lambda server, given: server.show_certificate(given.registry),
+    )
+    show.add_argument("registry", metavar="ID", help="the registry's id")
+    _command(
+        verbs,
+        "keys",
+        "write the public keys that certificates are checked by, old ones too",
+        "They are the same that the API publishes at /1.0/cloud/signingKey: keep them with the certificates.",
+        lambda server, _: server.show_certificate_keys(),
+    )
+    verify = _command(
+        commands,
+        "verify",
+        "check a certificate of destruction, with no house and no network",
+        "The status is 0 if it is whole and signed by one of the keys; 1 if it was altered or the signature is wrong; 3 if"
+        " the key is not among those given; 4 if the file is no certificate.",
+        lambda server, given: server.verify(given.file, given.keys),
+    )
+    verify.add_argument("file", type=Path, metavar="FILE", help="the certificate")
+    verify.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="the provider's public keys, as /1.0/cloud/signingKey or `moorage certificate keys` gave them",
     )
 
 

@@ -66,6 +66,7 @@ GRANTED: Final[Mapping[Role, tuple[str, ...]]] = {
         "containerRegistry/limits/get",
         "containerRegistry/forecast/get",
         "inventory/get",
+        "containerRegistry/certificate/get",
         "usage/*",
     ),
 }

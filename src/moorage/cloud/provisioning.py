@@ -86,6 +86,8 @@ _HOST = Statement(select(host.c.entry_id).where(host.c.name == bindparam("name")
 _ADD_HOST = Statement(
     insert(host).values(name=bindparam("name"), entry_id=bindparam("entry"), created_at=bindparam("at"))
 )
+_BY_UUID = Statement(select(*COLUMNS).where(entry.c.uuid == bindparam("uuid")))
+_FORGET_NAME = Statement(update(entry).where(entry.c.id == bindparam("entry")).values(name=entry.c.uuid))
 _NAME = Statement(select(entry.c.name).where(entry.c.uuid == bindparam("uuid")))
 _LIMIT = Statement(
     update(entry)
@@ -125,6 +127,12 @@ _ADD_ROW = Statement(
 )
 
 
+class NoPortFree(Unavailable):
+    """A further registry has no port to listen on, until the operator gives registries host names."""
+
+    summary = "no port is free for a further registry: its operator has to give registries names of their own"
+
+
 @dataclass(frozen=True, slots=True)
 class Provisioned:
     """A registry that is there; ``password`` is its administrator's, if one was made just now."""
@@ -151,7 +159,7 @@ def _next_port(after: int, is_free: Callable[[int], bool]) -> int:
     for port in range(after + 1, 1 << 16):
         if is_free(port):
             return port
-    raise Unavailable(
+    raise NoPortFree(
         f"no port from {after + 1} to 65535 is free for a further registry; give it a name: MOORAGE_DOMAIN"
     )
 
@@ -256,6 +264,17 @@ async def set_state(cell: Database, entry_id: int, state: str) -> None:
 async def leave(cell: Database, entry_id: int) -> None:
     """Take an entry out of the directory. Its row stays, so that neither port, host name nor prefix is another's."""
     await cell.write(_LEAVE, entry=entry_id, at=cell.now())
+
+
+async def ever_placed(cell: Database, entry_uuid: str) -> Entry | None:
+    """Find an entry, though it has left the directory."""
+    row = await cell.one(_BY_UUID, uuid=entry_uuid)
+    return None if row is None else Entry(*row)
+
+
+async def forget_name(cell: Database, entry_id: int) -> None:
+    """Call an entry by its id, whatever people called it."""
+    await cell.write(_FORGET_NAME, entry=entry_id)
 
 
 async def reach_all(cell: Database, *, first_port: int, zone: str) -> None:

@@ -7,6 +7,7 @@ repeated, and run beside each other: the last one to end has ensured the newest 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -15,10 +16,13 @@ from sqlalchemy import bindparam, or_, select, update
 
 from moorage.cloud import provisioning, registries, restrictions
 from moorage.cloud.catalogue import Catalogue, Plan
+from moorage.cloud.destroying import Destroyer, NotYet, StillThere, to_look_at
 from moorage.cloud.events import SYSTEM
+from moorage.cloud.provisioning import NoPortFree
 from moorage.cloud.registries import (
     DELETED,
     DELETING,
+    ERROR,
     INSTALLING,
     ON_THE_WAY,
     READY,
@@ -27,16 +31,27 @@ from moorage.cloud.registries import (
     Registry,
     Use,
 )
-from moorage.db import Database, Statement, Tx, Vanished, one_of
+from moorage.db import Broken, Database, Failed, Statement, Tx, Vanished, one_of
 from moorage.db.platform import cloud_registry
+from moorage.errors import Problem, StorageFull, Unavailable
+from moorage.identity.keys import MasterKeyWrong
 from moorage.identity.passwords import Passwords
 from moorage.jobs import Event, Job
 from moorage.registry import directory
 from moorage.registry.directory import Entry
 
+LOG = logging.getLogger(__name__)
+
+_FAILURES: Final = (Problem, Broken, Failed, Vanished, StillThere, MasterKeyWrong, OSError)
+
 LATE: Final = 300_000_000
 """Microseconds after which a registry that is still on its way is looked after again, whoever was at it."""
 DUE_AT_ONCE: Final = 200
+PATIENCE: Final = 120_000_000
+"""Microseconds for which what is away may come back before a registry's status says ERROR."""
+AGAIN: Final = 60_000_000
+"""Microseconds after which a registry in ERROR is tried again."""
+LONGEST_ERROR: Final = 500
 
 _as_read = (
     cloud_registry.c.id == bindparam("which"),
@@ -51,9 +66,15 @@ _SETTLE = Statement(
         plan=bindparam("plan"),
         delivered_at=bindparam("delivered_at"),
         deleted_at=bindparam("deleted_at"),
+        closed_at=bindparam("closed_at"),
         error=bindparam("error"),
         updated_at=bindparam("at"),
     )
+)
+_FAILED = Statement(
+    update(cloud_registry)
+    .where(*_as_read)
+    .values(status=ERROR, error=bindparam("error"), updated_at=bindparam("at"))
 )
 _PLACED = Statement(
     update(cloud_registry)
@@ -66,15 +87,17 @@ _SIZED = Statement(
     .values(size=bindparam("size"))
 )
 _DUE = Statement(
-    select(cloud_registry.c.id, cloud_registry.c.updated_at)
+    select(cloud_registry.c.id)
     .where(
-        cloud_registry.c.deleted_at.is_(None),
+        cloud_registry.c.destroyed_at.is_(None),
         or_(
-            cloud_registry.c.delete_after <= bindparam("now"),
+            (cloud_registry.c.delete_after <= bindparam("now")) & (cloud_registry.c.status != ERROR),
             one_of(cloud_registry.c.status, "on_the_way")
             & (cloud_registry.c.updated_at <= bindparam("before")),
+            (cloud_registry.c.status == ERROR) & (cloud_registry.c.updated_at <= bindparam("failed_before")),
         ),
     )
+    .order_by(cloud_registry.c.updated_at)
     .limit(DUE_AT_ONCE)
 )
 _BOUND = Statement(select(cloud_registry.c.id).where(cloud_registry.c.entry_uuid == bindparam("entry")))
@@ -133,19 +156,61 @@ class Reconciler:
     catalogue: Catalogue
     site: Site
     passwords: Passwords
+    destroyer: Destroyer
 
     async def reconcile(self, job: Reconcile) -> bool:
-        """Do one round for a registry; say whether there is another."""
+        """Do one round for a registry; say whether there is another.
+
+        What fails is raised, for the job to try again, until it is time to say in the row that it does.
+        """
         found = await registries.find(self.platform, job.registry)
-        if found is None or found.deleted_at is not None:
+        if found is None:
             return False
-        for step in self.steps(found):
-            if not await self.run(step, found):
-                return True
+        try:
+            for step in self.steps(found):
+                if not await self.run(step, found):
+                    return True
+        except NotYet as waits:
+            LOG.debug("a registry's end waits: %s", waits, extra={"registry": found.id})
+            # The sweep comes again.
+            return False
+        except _FAILURES as failure:
+            if await self.gives_up(found, failure):
+                return False
+            raise
         return not await self.is_settled(found)
+
+    async def gives_up(self, found: Registry, failure: Exception) -> bool:
+        """Have the row say ERROR, and why, unless it may still come right by itself; it is tried again later all the same."""
+        at_once = not isinstance(failure, Unavailable) or isinstance(failure, StorageFull | NoPortFree)
+        waited = self.platform.now() - found.updated_at
+        under_way = found.status in {*ON_THE_WAY, ERROR} or found.deleted_at is not None
+        if not under_way or (found.status != ERROR and not at_once and waited < PATIENCE):
+            return False
+        LOG.error(
+            "a registry waits for somebody: %s", failure, extra={"registry": found.id, "status": found.status}
+        )
+        # What keeps rows and bytes away is the operator's to read, in the log, where a customer sees the row.
+        hidden = isinstance(failure, Unavailable) and found.deleted_at is None
+        told = (failure.summary if isinstance(failure, Unavailable) and hidden else str(failure))[
+            :LONGEST_ERROR
+        ]
+
+        async def work(tx: Tx) -> None:
+            at = max(tx.at, found.updated_at + 1)
+            changed = await tx.run(
+                _FAILED, which=found.id, read_at=found.updated_at, was=found.status, error=told, at=at
+            )
+            if changed and found.status != ERROR:
+                await registries.note(tx, "registry.failed", found, SYSTEM, plan=found.plan, was=found.status)
+
+        await self.platform.change(work)
+        return True
 
     def steps(self, found: Registry) -> list[Callable[[Registry], Awaitable[bool]]]:
         """List what is ensured for a row, in order. A step that says no has changed the row: the rest is for another round."""
+        if found.deleted_at is not None:
+            return self.destroyer.steps(found)
         if found.wanted == DELETED:
             return [self.close, self.settle_closed]
         return [self.place, self.fill, self.limit, self.restrict, self.open, self.settle_open]
@@ -173,7 +238,7 @@ class Reconciler:
 
     async def fill(self, found: Registry) -> bool:
         """Ensure its first rows. Nobody is told its administrator's password: customers make users through the API."""
-        if found.status == INSTALLING:
+        if found.delivered_at is None:
             entry = await self.entry(found)
             db = await self.site.open_database(entry)
             try:
@@ -218,6 +283,7 @@ class Reconciler:
             INSTALLING: "registry.delivered",
             SCALING_UP: "registry.plan-changed",
             RESTORING: "registry.restored",
+            ERROR: "registry.recovered" if found.delivered_at is not None else "registry.delivered",
         }
         if found.status not in kinds:
             return True
@@ -233,6 +299,10 @@ class Reconciler:
         # It may never have been placed, or be placed only now by a round that began before the deletion.
         entry = await provisioning.find(self.site.cell, await self._called(found))
         if entry is not None:
+            if found.entry_uuid is None:
+                await self.platform.write(
+                    _PLACED, which=found.id, entry=entry.uuid, url=self.site.address(entry)
+                )
             await provisioning.set_state(self.site.cell, entry.id, provisioning.CLOSED)
             if self._is_over(found):
                 await provisioning.leave(self.site.cell, entry.id)
@@ -240,10 +310,10 @@ class Reconciler:
 
     async def settle_closed(self, found: Registry) -> bool:
         """Move the row on to DELETED, and past its grace out of the customer's sight."""
-        if found.status == DELETING:
+        if found.status in {DELETING, ERROR}:
             return await self.platform.change(
                 lambda tx: self._settle(
-                    tx, found, "registry.deleted", DELETED, delivered_at=found.delivered_at
+                    tx, found, "registry.deleted", DELETED, delivered_at=found.delivered_at, closed_at=tx.at
                 )
             )
         if self._is_over(found):
@@ -256,6 +326,7 @@ class Reconciler:
                     DELETED,
                     delivered_at=found.delivered_at,
                     deleted_at=tx.at,
+                    closed_at=found.closed_at,
                 )
 
             return await self.platform.change(work)
@@ -274,7 +345,7 @@ class Reconciler:
                 "at": found.updated_at + 1,
             }
             changed = await tx.run(
-                _SETTLE, **row, status=READY, plan=kept.id, delivered_at=found.delivered_at, deleted_at=None,
+                _SETTLE, **row, status=READY, plan=kept.id, delivered_at=found.delivered_at, deleted_at=None, closed_at=None,
                 error=f"the plan stays {kept.name}: what the registry holds does not fit into {wanted.name}",
             )  # fmt: skip
             if changed:
@@ -288,7 +359,7 @@ class Reconciler:
         if now is None or now.status in ON_THE_WAY:
             return False
         moved = (now.wanted, now.plan) != (found.wanted, found.plan) or now.updated_at != found.updated_at
-        return not moved or now.deleted_at is not None
+        return not moved
 
     async def entry(self, found: Registry) -> Entry:
         """Give its place in the directory."""
@@ -308,11 +379,11 @@ class Reconciler:
 
     async def _settle(
         self, tx: Tx, found: Registry, kind: str, status: str, *,
-        delivered_at: int | None, deleted_at: int | None = None,
+        delivered_at: int | None, deleted_at: int | None = None, closed_at: int | None = None,
     ) -> bool:  # fmt: skip
         changed = await tx.run(
             _SETTLE, which=found.id, read_at=found.updated_at, was=found.status, status=status, plan=found.plan,
-            delivered_at=delivered_at, deleted_at=deleted_at, error="", at=max(tx.at, found.updated_at + 1),
+            delivered_at=delivered_at, deleted_at=deleted_at, closed_at=closed_at, error="", at=max(tx.at, found.updated_at + 1),
         )  # fmt: skip
         if changed:
             await registries.note(tx, kind, found, SYSTEM, plan=found.plan)
@@ -325,10 +396,12 @@ async def stored(db: Database) -> Use:
 
 
 async def due(platform: Database) -> list[Reconcile]:
-    """List what is to be looked after though no event says so: graces that ended, and what is late on its way."""
+    """List what is to be looked after though no event says so: graces that ended, what is late, what failed, what was destroyed."""
     now = platform.now()
-    rows = await platform.all(_DUE, now=now, before=now - LATE, on_the_way=ON_THE_WAY)
-    return [Reconcile(row.id) for row in rows]
+    rows = await platform.all(
+        _DUE, now=now, before=now - LATE, failed_before=now - AGAIN, on_the_way=ON_THE_WAY
+    )
+    return [Reconcile(id_) for id_ in [row.id for row in rows] + await to_look_at(platform, DUE_AT_ONCE)]
 
 
 async def note_size(platform: Database, entry_uuid: str, size: int) -> None:

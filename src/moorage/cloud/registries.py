@@ -2,7 +2,8 @@
 
     order        INSTALLING  ──▶ READY          rename changes the row alone
     change_plan  SCALING_UP  ──▶ READY          with the new plan, or the old one if what is stored no longer fits
-    delete       DELETING    ──▶ DELETED        serves nobody; ``delete_after`` says how long it can be taken back
+    delete       DELETING    ──▶ DELETED        serves nobody; ``delete_after`` says how long it can be taken back, and then
+                                                it is destroyed, which `cloud.destroying` does and a certificate tells of
     undelete     RESTORING   ──▶ READY
 
 `cloud.reconciling` does what stands right of the arrows.
@@ -61,7 +62,9 @@ _columns = select(*cloud_registry.c, cloud_project.c.account_id).join_from(
 _GET = Statement(_columns.where(cloud_registry.c.id == bindparam("id")))
 _LISTED = Statement(
     _columns.where(
-        cloud_registry.c.cloud_project_id == bindparam("cloud_project"), cloud_registry.c.status != DELETED
+        cloud_registry.c.cloud_project_id == bindparam("cloud_project"),
+        cloud_registry.c.status != DELETED,
+        cloud_registry.c.deleted_at.is_(None),
     )
     .order_by(cloud_registry.c.created_at, cloud_registry.c.id)
     .limit(LONGEST_LIST)
@@ -94,6 +97,7 @@ _COUNT = Statement(
         .where(cloud_project.c.id == bindparam("cloud_project"))
         .scalar_subquery(),
         cloud_registry.c.status != DELETED,
+        cloud_registry.c.deleted_at.is_(None),
     )
 )
 _ACCOUNT = Statement(
@@ -111,6 +115,8 @@ _WANT = Statement(
         status=bindparam("status"),
         plan=bindparam("plan"),
         delete_after=bindparam("delete_after"),
+        delete_asked_at=bindparam("asked_at"),
+        closed_at=None,
         error="",
         updated_at=bindparam("at"),
     )
@@ -146,6 +152,9 @@ class Registry:
     delete_after: int | None
     deleted_at: int | None
     error: str
+    delete_asked_at: int | None
+    closed_at: int | None
+    destroyed_at: int | None
     account_id: str
 
 
@@ -167,6 +176,14 @@ async def get(reader: Reader, cloud_project_id: str, registry: str) -> Registry:
     """Find a cloud project's registry, or raise RegistryUnknown: another's is not there, nor one whose grace is over."""
     found = await find(reader, registry)
     if found is None or found.cloud_project_id != cloud_project_id or found.deleted_at is not None:
+        raise RegistryUnknown(registry=registry[:80])
+    return found
+
+
+async def get_ever(reader: Reader, cloud_project_id: str, registry: str) -> Registry:
+    """Find a cloud project's registry, though nothing may be left of it; or raise RegistryUnknown."""
+    found = await find(reader, registry)
+    if found is None or found.cloud_project_id != cloud_project_id:
         raise RegistryUnknown(registry=registry[:80])
     return found
 
@@ -273,10 +290,11 @@ async def change_plan(
     chosen = catalogue.ordered(plan)
     if found.status == SCALING_UP and found.plan == chosen.id:
         return found
-    if found.status != READY:
+    again = found.status == ERROR and found.wanted == READY
+    if found.status != READY and not again:
         raise not_ready(found, "change its plan", READY)
     before = catalogue.plan(found.plan)
-    if chosen.id == before.id:
+    if chosen.id == before.id and not again:
         return found
     check_fit(before, chosen, use)
     await _want(tx, found, wanted=READY, status=SCALING_UP, plan=chosen.id)
@@ -369,6 +387,7 @@ async def _want(
         status=status,
         plan=plan,
         delete_after=delete_after,
+        asked_at=None if delete_after is None else tx.at,
         at=_after(tx, found),
     )
 

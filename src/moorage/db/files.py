@@ -72,6 +72,8 @@ def connect(path: Path, *, reads: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA query_only = ON")
     else:
         connection.execute("PRAGMA synchronous = FULL")
+        # What is deleted shall not stay readable in free pages.
+        connection.execute("PRAGMA secure_delete = ON")
     return connection
 
 
@@ -88,6 +90,58 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+class FileUsed(Exception):
+    """A process has the file open, so that it must not be unlinked yet."""
+
+
+def hold(path: Path) -> int:
+    """Say, for as long as the descriptor is open that this gives, that a process has the file open; raise Unavailable."""
+    descriptor = os.open(f"{path}.use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Unavailable("the registry is being destroyed", retry_after=5) from None
+    return descriptor
+
+
+def destroy(path: Path) -> int:
+    """Unlink a file and all beside it, for good; give how many files it was, or raise FileUsed.
+
+    The file goes before its log: a file without its log might be older than the mark that it is deleted.
+    """
+    if not beside(path):
+        return 0
+    descriptor = os.open(f"{path}.use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        found = [path, *(one for one in beside(path) if one != path)]
+        for one in found:
+            one.unlink(missing_ok=True)
+    except BlockingIOError:
+        raise FileUsed(f"a process still has {path.name} open") from None
+    finally:
+        os.close(descriptor)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return len(found)
+
+
+def beside(path: Path) -> list[Path]:
+    """List a file and whatever else is named after it: its log and its locks, drafts of it, its mark."""
+    if not path.parent.exists():
+        return []
+    mark_ = path.parent / MARKS / path.stem
+    return [
+        *sorted(path.parent.glob(f"{path.name}*")),
+        *sorted(path.parent.glob(f".{path.name}.*")),
+        *([mark_] if mark_.exists() else []),
+    ]
 
 
 def close(path: Path, connection: sqlite3.Connection) -> None:

@@ -174,8 +174,8 @@ Index("policy_identity_of", policy_identity.c.identity, policy_identity.c.policy
 
 # ``wanted`` is what should be and ``status`` what is: reconciling leads the one to the other. ``plan`` is a plan of the
 # catalogue, ``version`` that of the registry's software. ``entry_uuid`` names its place in the
-# cell's directory, null until it has one. Deleted, it can be taken back until ``delete_after``; ``deleted_at`` says
-# that it no longer can.
+# cell's directory, null until it has one. Deleted, it serves nobody since ``closed_at`` and can be taken back until
+# ``delete_after``; ``deleted_at`` says that it no longer can, and ``destroyed_at`` that nothing of it is left.
 cloud_registry = _table(
     "cloud_registry", "access",
     _id(), _to("cloud_project_id", cloud_project.c.id), _text("name"), _text("region"), _text("plan"),
@@ -183,6 +183,7 @@ cloud_registry = _table(
     _text("entry_uuid", null=True), _text("url", default=""), _big("size", default=0),
     _big("created_at"), _big("delivered_at", null=True), _big("updated_at"),
     _big("delete_after", null=True), _big("deleted_at", null=True), _text("error", default=""),
+    _big("delete_asked_at", null=True), _big("closed_at", null=True), _big("destroyed_at", null=True),
     _one_of("wanted", "READY", "SUSPENDED", "DELETED"),
     _one_of(
         "status", "INSTALLING", "READY", "UPDATING", "SCALING_UP", "SUSPENDING", "SUSPENDED", "RESTORING", "DELETING",
@@ -193,8 +194,8 @@ Index("cloud_registry_project", cloud_registry.c.cloud_project_id, cloud_registr
 Index("cloud_registry_entry", cloud_registry.c.entry_uuid, unique=True)
 Index(
     "cloud_registry_due", cloud_registry.c.delete_after,
-    sqlite_where=text("deleted_at IS NULL AND delete_after IS NOT NULL"),
-    postgresql_where=text("deleted_at IS NULL AND delete_after IS NOT NULL"),
+    sqlite_where=text("destroyed_at IS NULL AND delete_after IS NOT NULL"),
+    postgresql_where=text("destroyed_at IS NULL AND delete_after IS NOT NULL"),
 )
 
 # From which addresses a registry may be used, as its owner has it: each list is JSON, [{"block", "description",
@@ -222,6 +223,26 @@ provider_key = _table(
     _id(), _big("number"), _bytes("public"), _bytes("secret"), _text("master"), _big("created_at"),
 )
 Index("provider_key_number", provider_key.c.number, unique=True)
+
+# --- what was destroyed ----------------------------------------------------------------------------------------
+
+# ``found`` is JSON: what there was when it began, which nobody can count any more. ``secret`` makes pseudonyms while it
+# goes on, and is empty when it has ended; ``looked_at`` says that nothing came after.
+destruction = _table(
+    "destruction", "record",
+    _to("cloud_registry_id", cloud_registry.c.id, key=True), _text("found"), _text("salt"), _bytes("secret"),
+    _big("begun_at"), _big("ended_at", null=True), _big("looked_at", null=True),
+)
+Index(
+    "destruction_look", destruction.c.ended_at,
+    sqlite_where=text("looked_at IS NULL"), postgresql_where=text("looked_at IS NULL"),
+)
+
+certificate = _table(
+    "certificate", "record",
+    _to("cloud_registry_id", cloud_registry.c.id, key=True), _to("key_id", provider_key.c.id), _text("body"), _big("created_at"),
+)
+Index("certificate_key_id", certificate.c.key_id)
 
 # --- what happened ---------------------------------------------------------------------------------------------
 

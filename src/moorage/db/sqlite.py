@@ -43,7 +43,12 @@ class SqliteDatabase:
     inline = True
 
     def __init__(
-        self, path: Path, registry_id: int | None, reader: sqlite3.Connection, now: Callable[[], int]
+        self,
+        path: Path,
+        registry_id: int | None,
+        reader: sqlite3.Connection,
+        now: Callable[[], int],
+        held: int | None = None,
     ) -> None:
         self.path = path
         self.registry_id = registry_id
@@ -54,7 +59,7 @@ class SqliteDatabase:
         self._inode = os.stat(path).st_ino  # noqa: PTH116 - twice as fast as Path's, and asked each second.
         self._seen = self._clock = self._access = -1
         # The last connection to close checkpoints, even one that only reads: never without the lock.
-        self._end = weakref.finalize(self, files.close, path, reader)
+        self._end = weakref.finalize(self, _let_go, path, reader, held)
 
     @classmethod
     async def open(
@@ -86,15 +91,21 @@ class SqliteDatabase:
         if create and not path.exists():
             with contextlib.suppress(FileExistsError):
                 migrate.clone(family, path)
-        reader = files.connect(path, reads=True)
+        # Only registries' files are ever destroyed. What is not there is not held either: that would leave a file.
+        held = files.hold(path) if registry_id is not None and path.exists() else None
+        try:
+            reader = files.connect(path, reads=True)
+        except BaseException:
+            _close_descriptor(held)
+            raise
         try:
             migrate.ensure_file(family, path, reader)
             # Reads run on the event loop, which must not stand still.
             reader.execute(f"PRAGMA busy_timeout = {READ_BUSY_MS}")
         except BaseException:
-            files.close(path, reader)
+            _let_go(path, reader, held)
             raise
-        return cls(path, registry_id, reader, now)
+        return cls(path, registry_id, reader, now, held)
 
     async def one(self, statement: Statement, /, **params: Any) -> Any | None:
         """Give the first row, or None."""
@@ -196,6 +207,19 @@ class SqliteDatabase:
         """Finish the waiting changes and close both connections."""
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._end)
+
+
+def _let_go(path: Path, reader: sqlite3.Connection, held: int | None) -> None:
+    """Close the file, and say only then that this process has it open no more."""
+    try:
+        files.close(path, reader)
+    finally:
+        _close_descriptor(held)
+
+
+def _close_descriptor(held: int | None) -> None:
+    if held is not None:
+        os.close(held)
 
 
 class Snapshot:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, field
 
 from moorage.db import Broken, Database, Failed, Vanished
@@ -38,15 +38,30 @@ class Limits:
 
 @dataclass(slots=True)
 class Use:
-    """How many requests work on something: it is not closed under them."""
+    """How many requests work on something: it is not closed under them, unless they are cut."""
 
     count: int = 0
+    _tasks: set[asyncio.Task[object]] = field(default_factory=set)
 
     def __enter__(self) -> None:
         self.count += 1
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
 
     def __exit__(self, *_: object) -> None:
         self.count -= 1
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.discard(task)
+
+    async def cut(self) -> None:
+        """End every request that is under way now, and wait until it has let go."""
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +158,19 @@ class Registries:
             await asyncio.gather(
                 *(one.result().write_down(pulls=due) for one in opened if one.exception() is None)
             )
+
+    async def let_go(self, serving: Container[tuple[int, int]]) -> list[Entry]:
+        """Cut and close the registries that are not among those *serving* (ids with generations) any more; give them."""
+        gone = [
+            self._open.pop(key)
+            for key, one in list(self._open.items())
+            if key not in serving and one.done() and not one.cancelled() and one.exception() is None
+        ]
+        registries = [one.result() for one in gone]
+        for registry in registries:
+            await registry.use.cut()
+            await registry.close()
+        return [registry.entry for registry in registries]
 
     def _make_room(self) -> None:
         idle = [key for key, one in self._open.items() if not _is_used(one)]

@@ -4,6 +4,7 @@ A test's disk that forgets what was not synced stands in for this one (``tests/s
 killing a process cannot show a missing fsync.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -58,6 +59,11 @@ class Disk:
     def remove(self, path: Path) -> None:
         """Remove a file if it is there."""
         path.unlink(missing_ok=True)
+
+    def remove_folder(self, folder: Path) -> None:
+        """Remove an empty folder if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            folder.rmdir()
 
 
 @cache

@@ -7,7 +7,8 @@ The client library can neither list nor abort them, so these two requests of S3 
 import hashlib
 import hmac
 import http.client
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode, urlsplit
@@ -18,6 +19,9 @@ from moorage.errors import Unavailable
 TIMEOUT = 15.0
 OK = range(200, 300)
 GONE = 404
+_NO_VERSIONS = frozenset({400, 404, 405, 501})
+"""What stores answer that have no versions, when they are asked for them."""
+_PAGE = 1000
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 
@@ -40,6 +44,27 @@ class Leftovers:
             self._ask("DELETE", f"/{self.bucket}/{key}", {"uploadId": upload})
         return len(old)
 
+    def erase_versions(self, prefix: str, most: int) -> int:
+        """Destroy up to *most* of the versions and marks that a bucket keeps of what was deleted; give how many."""
+        found = self._versions(prefix, most)
+        for key, version in found:
+            self._ask("DELETE", f"/{self.bucket}/{key}", {"versionId": version})
+        return len(found)
+
+    def remains(self, prefix: str, most: int) -> list[str]:
+        """Name what a list of objects does not show: uploads in parts, and old versions."""
+        half_sent = [key for key, _, _ in itertools.islice(self._uploads(prefix), most)]
+        return half_sent or [key for key, _ in self._versions(prefix, most)]
+
+    def _versions(self, prefix: str, most: int) -> list[tuple[str, str]]:
+        asked = {"versions": "", "prefix": prefix, "max-keys": str(min(most, _PAGE))}
+        answer = self._ask("GET", f"/{self.bucket}", asked, knows_not=_NO_VERSIONS)
+        if not answer:
+            return []
+        page = ET.fromstring(answer)  # noqa: S314 - the operator's own store answers, and expat bounds entities
+        found = [*page.iterfind("{*}Version"), *page.iterfind("{*}DeleteMarker")]
+        return [(one.findtext("{*}Key", ""), one.findtext("{*}VersionId", "")) for one in found]
+
     def _uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime]]:
         asked = {"uploads": "", "prefix": prefix, "max-uploads": "1000"}
         while True:
@@ -52,7 +77,9 @@ class Leftovers:
             asked["key-marker"] = page.findtext("{*}NextKeyMarker", "")
             asked["upload-id-marker"] = page.findtext("{*}NextUploadIdMarker", "")
 
-    def _ask(self, method: str, path: str, query: Mapping[str, str]) -> bytes:
+    def _ask(
+        self, method: str, path: str, query: Mapping[str, str], *, knows_not: Container[int] = ()
+    ) -> bytes:
         parts = urlsplit(self.endpoint)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(parts.netloc, timeout=TIMEOUT)
@@ -67,6 +94,8 @@ class Leftovers:
             raise Unavailable(retry_after=5) from problem
         finally:
             connection.close()
+        if answer.status in knows_not:
+            return b""
         if answer.status not in OK and answer.status != GONE:
             message = f"the store answered {answer.status} to {method} of multipart uploads"
             raise Unavailable(message, retry_after=5)

@@ -1,5 +1,6 @@
 """A store in memory: the reference for the others, and what tests of other parts use."""
 
+import builtins
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Self
 from moorage.oci.errors import SizeInvalid
 from moorage.storage.hashing import Hasher
 from moorage.storage.store import (
+    FEW,
     Disconnected,
     Key,
     Missing,
@@ -17,6 +19,7 @@ from moorage.storage.store import (
     WrongOffset,
     checked_key,
     checked_prefix,
+    refuse_whole,
 )
 from moorage.storage.threads import Threads
 
@@ -154,12 +157,32 @@ class MemoryStore:
         del older_than_seconds, key
         return 0
 
+    async def destroy(self, most: int) -> int:
+        """Forget keys of this prefix and of those below it."""
+        refuse_whole(self._prefix)
+        found = [(kept, key) for kept in self._below() for key in kept][:most]
+        for kept, key in found:
+            del kept[key]
+        return len(found)
+
+    async def remains(self) -> Sequence[str]:
+        """Name keys."""
+        return [key for kept in self._below() for key in kept][:FEW]
+
     def under(self, prefix: str) -> Self:
         """Share the dict of another prefix."""
         return type(self)(self._prefixes, prefix=f"{self._prefix}/{checked_prefix(prefix)}")
 
     async def close(self) -> None:
         """Hold nothing that must be let go."""
+
+    def _below(self) -> builtins.list[dict[str, Bytes]]:
+        within = f"{self._prefix}/"
+        return [
+            kept
+            for prefix, kept in self._prefixes.items()
+            if prefix == self._prefix or prefix.startswith(within)
+        ]
 
     def _begin(self, key: Key, offset: int) -> Bytes:
         found = self._kept.get(checked_key(key))

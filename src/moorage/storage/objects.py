@@ -7,6 +7,7 @@ nothing in a browser. ``docs/reference/storage-format.md`` says it in full.
 """
 
 import asyncio
+import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from moorage.storage.hashing import Hasher
 from moorage.storage.intake import PART, Intake
 from moorage.storage.leftovers import Leftovers
 from moorage.storage.store import (
+    FEW,
     Key,
     Missing,
     Source,
@@ -30,6 +32,7 @@ from moorage.storage.store import (
     WrongOffset,
     checked_key,
     checked_prefix,
+    refuse_whole,
 )
 from moorage.storage.threads import Threads
 
@@ -180,6 +183,33 @@ class ObjectStore:
             prefix = self._path(key)
         return await self.bucket.threads.run(leftovers.abort, prefix, older_than_seconds)
 
+    async def destroy(self, most: int) -> int:
+        """Delete objects a page at a time, then half-sent ones and old versions, where the bucket has such."""
+        refuse_whole(self.prefix)
+        gone = 0
+        while gone < most and (names := await self._first(min(PAGE, most - gone))):
+            try:
+                async with asyncio.timeout(PATIENCE * 6):
+                    await obstore.delete_async(self.bucket.remote, names)
+            except FileNotFoundError:
+                pass
+            except (BaseError, TimeoutError) as problem:
+                raise _away(problem) from problem
+            gone += len(names)
+        if gone or self.bucket.leftovers is None:
+            return gone
+        run, within = self.bucket.threads.run, f"{self.prefix}/"
+        # Whatever the store's clock says now, what was begun until tomorrow by it goes.
+        half_sent = await run(self.bucket.leftovers.abort, within, -86_400)
+        return half_sent + await run(self.bucket.leftovers.erase_versions, within, most)
+
+    async def remains(self) -> Sequence[str]:
+        """Ask the store for objects, uploads in parts and old versions."""
+        found = await self._first(FEW)
+        if not found and self.bucket.leftovers is not None:
+            found = await self.bucket.threads.run(self.bucket.leftovers.remains, f"{self.prefix}/", FEW)
+        return [name.removeprefix(f"{self.prefix}/") for name in found]
+
     def under(self, prefix: str) -> Self:
         """Name objects below one more prefix."""
         return replace(self, prefix=f"{self.prefix}/{checked_prefix(prefix)}".lstrip("/"))
@@ -187,6 +217,17 @@ class ObjectStore:
     async def close(self) -> None:
         """End the threads, which stores under other prefixes share."""
         self.bucket.threads.close()
+
+    async def _first(self, most: int) -> builtins.list[str]:
+        """Name the first objects below the prefix, however they are called."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                page = await anext(
+                    aiter(obstore.list(self.bucket.remote, f"{self.prefix}/", chunk_size=most)), None
+                )
+        except (BaseError, TimeoutError) as problem:
+            raise _away(problem) from problem
+        return [found["path"] for found in page or ()]
 
     def _path(self, key: Key) -> str:
         return f"{self.prefix}/{checked_key(key)}".lstrip("/")

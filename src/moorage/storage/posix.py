@@ -8,6 +8,7 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import stat
 import threading
@@ -20,6 +21,7 @@ from moorage.oci.errors import SizeInvalid
 from moorage.storage.disk import NO_ROOM, Disk
 from moorage.storage.hashing import Hasher
 from moorage.storage.store import (
+    FEW,
     Key,
     Missing,
     Source,
@@ -27,6 +29,7 @@ from moorage.storage.store import (
     WrongOffset,
     checked_key,
     checked_prefix,
+    refuse_whole,
 )
 from moorage.storage.threads import Threads
 
@@ -170,6 +173,17 @@ class PosixStore:
         del older_than_seconds, key
         return 0
 
+    async def destroy(self, most: int) -> int:
+        """Unlink files wherever they are below the folder, and then the folders, so that not even their names are left."""
+        refuse_whole(self._prefix)
+        with _problems():
+            return await self._threads.run(self._destroy, most)
+
+    async def remains(self) -> Sequence[str]:
+        """Look into the folder, which should not be there at all."""
+        with _problems():
+            return await self._threads.run(_names, self._folder)
+
     def under(self, prefix: str) -> Self:
         """Work in a folder of the root, with the same threads."""
         below = f"{self._prefix}/{checked_prefix(prefix)}".lstrip("/")
@@ -181,6 +195,22 @@ class PosixStore:
 
     def _path(self, key: Key) -> Path:
         return self._folder / checked_key(key)[:FOLDER_NAME] / key
+
+    def _destroy(self, most: int) -> int:
+        if not self._folder.exists():
+            return 0
+        gone = 0
+        # From below, a folder at a time: what is held of a tree is the names of one folder.
+        for here, folders, names in os.walk(self._folder, topdown=False, onerror=_raise):
+            for name in (*names, *(one for one in folders if Path(here, one).is_symlink())):
+                if gone == most:
+                    return gone
+                self._disk.remove(Path(here, name))
+                gone += 1
+            self._disk.remove_folder(Path(here))
+        self._disk.sync_folder(self._folder.parent)
+        # The folders were something too.
+        return gone or 1
 
     def _begin(self, key: Key, offset: int) -> int:
         """Open the file for appending and lock it, or raise WrongOffset."""
@@ -291,6 +321,18 @@ def _problems() -> Iterator[None]:
         if problem.errno in NO_ROOM:
             raise StorageFull(retry_after=60) from problem
         raise Unavailable(f"the disk answers: {problem.strerror}", retry_after=5) from problem
+
+
+def _raise(problem: OSError) -> None:
+    raise problem
+
+
+def _names(folder: Path) -> list[str]:
+    """Name a few files below *folder*, or the folder itself when it is there and empty."""
+    if not folder.exists():
+        return []
+    files = (name for _, _, names in os.walk(folder, onerror=_raise) for name in names)
+    return list(itertools.islice(files, FEW)) or [folder.name]
 
 
 def _folders(within: Path) -> list[Path]:

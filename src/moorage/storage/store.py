@@ -13,6 +13,8 @@ Key = NewType("Key", str)
 """Where some bytes are kept: random, and never used twice."""
 
 KEY = re.compile(r"[a-z0-9]{3,64}")
+FEW = 5
+"""How many things are named when something should not be there."""
 PREFIX = re.compile(r"[a-z0-9][a-z0-9._-]{1,126}[a-z0-9]")
 
 
@@ -38,6 +40,13 @@ def checked_prefix(prefix: str) -> str:
         message = f"not a prefix of a store: {prefix!r}"
         raise ValueError(message)
     return prefix
+
+
+def refuse_whole(prefix: str) -> None:
+    """Raise ValueError for a prefix that is none: what is destroyed is one registry's, never everyone's."""
+    if not prefix:
+        message = "a whole store is never destroyed: name a prefix"
+        raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,17 @@ class BlobStore(Protocol):
 
     async def abort_leftovers(self, *, older_than_seconds: int, key: Key | None = None) -> int:
         """Destroy what killed processes left half sent and cannot be listed, of all keys or one; give how many."""
+        ...
+
+    async def destroy(self, most: int) -> int:
+        """Destroy up to *most* things of all that is kept below this prefix, whole or half sent; give how many.
+
+        0 says that nothing was there any more. Never of a whole store: without a prefix it raises ValueError.
+        """
+        ...
+
+    async def remains(self) -> Sequence[str]:
+        """Name what is kept below this prefix in any form, a few things of it, as the place itself says just now."""
         ...
 
     def under(self, prefix: str) -> Self:

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from moorage.api.cloud.asks import Ask, answered
 from moorage.api.cloud.models import PlanUpdate, RegistryCreation, RegistryUpdate
 from moorage.api.cloud.routes import Route
 from moorage.api.dialects import Answer
-from moorage.cloud import idempotency, provisioning, registries
+from moorage.cloud import certificates, idempotency, provisioning, registries
 from moorage.cloud.catalogue import Plan
 from moorage.cloud.desk import Desk
 from moorage.cloud.errors import NotReady, RegistryUnknown
@@ -58,6 +58,8 @@ class Registries:
             Route("DELETE", _ONE, f"{action}delete", self.delete, "Delete a registry"),
             Route("POST", f"{_ONE}/undelete", f"{action}undelete", self.undelete,
                   "Take a deletion back, while its grace lasts", gives=models.Registry, added=True),
+            Route("GET", f"{_ONE}/certificate", f"{action}certificate/get", self.certificate,
+                  "Give the signed certificate of a registry's destruction", gives=dict[str, Any], added=True),
             Route("GET", f"{_ONE}/capabilities/plan", f"{action}capabilities/plan/get", self.reachable,
                   "List the plans that a registry may change to", gives=list[models.Plan]),
             Route("GET", f"{_ONE}/plan", f"{action}plan/get", self.plan, "Show a registry's plan", gives=models.Plan),
@@ -113,6 +115,17 @@ class Registries:
     async def undelete(self, ask: Ask) -> models.Registry:
         """Take a deletion back."""
         return _registry(await self.desk.undelete(ask.cloud_project, registry_id(ask), ask.origin))
+
+    async def certificate(self, ask: Ask) -> Answer:
+        """Give the certificate as it was signed, for as long as there is one."""
+        found = await registries.get_ever(self.desk.platform, ask.cloud_project, registry_id(ask))
+        document = await certificates.find(self.desk.platform, found.id)
+        if document is None:
+            raise NotReady(
+                f"the registry is {found.status}: a certificate is signed when its grace is over and nothing of it is left",
+                status=found.status,
+            )
+        return answered(document.encode())
 
     async def reachable(self, ask: Ask) -> builtins.list[models.Plan]:
         """List the plans that it may change to now."""

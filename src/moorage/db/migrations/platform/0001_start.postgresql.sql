@@ -313,13 +313,16 @@ CREATE TABLE cloud_registry (
 	delete_after BIGINT,
 	deleted_at BIGINT,
 	error TEXT COLLATE "C" DEFAULT '' NOT NULL,
+	delete_asked_at BIGINT,
+	closed_at BIGINT,
+	destroyed_at BIGINT,
 	PRIMARY KEY (id),
 	CHECK (wanted IN ('READY', 'SUSPENDED', 'DELETED')),
 	CHECK (status IN ('INSTALLING', 'READY', 'UPDATING', 'SCALING_UP', 'SUSPENDING', 'SUSPENDED', 'RESTORING', 'DELETING', 'DELETED', 'ERROR')),
 	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
 );
 
-CREATE INDEX cloud_registry_due ON cloud_registry (delete_after) WHERE deleted_at IS NULL AND delete_after IS NOT NULL;
+CREATE INDEX cloud_registry_due ON cloud_registry (delete_after) WHERE destroyed_at IS NULL AND delete_after IS NOT NULL;
 
 CREATE UNIQUE INDEX cloud_registry_entry ON cloud_registry (entry_uuid);
 
@@ -354,6 +357,18 @@ CREATE TABLE policy (
 
 CREATE INDEX policy_project ON policy (cloud_project_id, created_at);
 
+CREATE TABLE certificate (
+	cloud_registry_id TEXT COLLATE "C" NOT NULL,
+	key_id TEXT COLLATE "C" NOT NULL,
+	body TEXT COLLATE "C" NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (cloud_registry_id),
+	FOREIGN KEY(cloud_registry_id) REFERENCES cloud_registry (id),
+	FOREIGN KEY(key_id) REFERENCES provider_key (id)
+);
+
+CREATE INDEX certificate_key_id ON certificate (key_id);
+
 CREATE TABLE cloud_restrictions (
 	cloud_registry_id TEXT COLLATE "C" NOT NULL,
 	registry TEXT COLLATE "C" NOT NULL,
@@ -386,6 +401,20 @@ CREATE TABLE credential (
 CREATE INDEX credential_application ON credential (application_id, created_at);
 
 CREATE UNIQUE INDEX credential_hash ON credential (hash);
+
+CREATE TABLE destruction (
+	cloud_registry_id TEXT COLLATE "C" NOT NULL,
+	found TEXT COLLATE "C" NOT NULL,
+	salt TEXT COLLATE "C" NOT NULL,
+	secret BYTEA NOT NULL,
+	begun_at BIGINT NOT NULL,
+	ended_at BIGINT,
+	looked_at BIGINT,
+	PRIMARY KEY (cloud_registry_id),
+	FOREIGN KEY(cloud_registry_id) REFERENCES cloud_registry (id)
+);
+
+CREATE INDEX destruction_look ON destruction (ended_at) WHERE looked_at IS NULL;
 
 CREATE TABLE policy_identity (
 	policy_id TEXT COLLATE "C" NOT NULL,
