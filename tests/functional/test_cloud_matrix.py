@@ -32,6 +32,7 @@ READS: Final = {
     "containerRegistry/users/get",
     "containerRegistry/ipRestrictions/registry/get", "containerRegistry/ipRestrictions/management/get",
     "containerRegistry/usage/get", "containerRegistry/limits/get", "containerRegistry/forecast/get", "inventory/get",
+    "containerRegistry/responsibility/get", "containerRegistry/ledger/get", "containerRegistry/notification/get",
 }  # fmt: skip
 # What an administrator may see beside, and what owners alone may do.
 RIGHTS: Final = {"member/get", "policy/get"}
@@ -39,7 +40,7 @@ WRITES: Final = {
     "containerRegistry/create", "containerRegistry/edit", "containerRegistry/delete", "containerRegistry/undelete",
     "containerRegistry/plan/edit", "containerRegistry/users/create", "containerRegistry/users/delete",
     "containerRegistry/users/setAsAdmin", "containerRegistry/ipRestrictions/registry/edit",
-    "containerRegistry/ipRestrictions/management/edit",
+    "containerRegistry/ipRestrictions/management/edit", "containerRegistry/ledger/export",
 }  # fmt: skip
 BILLS: Final = {"usage/bill/get"}
 # Who decides about others' rights is an owner: no policy makes one.
@@ -86,7 +87,10 @@ def routes_of(orders: Orders) -> list[Route]:
 
 def filled(route: Route, project: str, registry: str = "", user: str = "1") -> str:
     """Put values in a call's path."""
-    values = {"serviceName": project, "registryID": registry, "userID": user, "regionName": "LOCAL"}
+    values = {
+        "serviceName": project, "registryID": registry, "userID": user, "regionName": "LOCAL", "activityId": "R18",
+        "eventId": NOBODYS,
+    }  # fmt: skip
     return "/1.0" + re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], NOBODYS), route.path)
 
 

@@ -68,6 +68,15 @@ _LISTED = Statement(
     .order_by(ledger_entry.c.seq)
     .limit(bindparam("most"))
 )
+_OF_EVENT = Statement(
+    _whole.where(
+        ledger_entry.c.event == bindparam("event"),
+        or_(
+            ledger_entry.c.chain == bindparam("chain"),
+            and_(ledger_entry.c.chain == PROVIDER, one_of(ledger_entry.c.cloud_project_id, "projects")),
+        ),
+    )
+)
 _EVIDENCE = Statement(
     select(ledger_evidence.c.activity, ledger_entry)
     .join_from(
@@ -143,6 +152,12 @@ async def evidence(reader: Reader, chain: str, cloud_project: str) -> dict[str, 
     for row in sorted(rows, key=lambda row: (row.at, row.id)):
         found[row.activity] = _entry(row)
     return found
+
+
+async def of_event(reader: Reader, event: str, chain: str, cloud_project: str) -> Kept | None:
+    """Find the entry of an event that is evidence for a registry: in its chain, or about its cloud project or everybody."""
+    row = await reader.one(_OF_EVENT, event=event, chain=chain, projects=[PROJECTLESS, cloud_project])
+    return None if row is None else kept(row)
 
 
 async def last(reader: Reader, chain: str) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from moorage.api.cloud.auth import Auth
 from moorage.api.cloud.billing import Billing
 from moorage.api.cloud.clients import Clients
 from moorage.api.cloud.endpoints import CloudApi
+from moorage.api.cloud.ledger import Responsibility
 from moorage.api.cloud.members import Members
 from moorage.api.cloud.policies import Policies
 from moorage.api.cloud.projects import Projects
@@ -62,6 +63,7 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
             *Users(registries.rows, passwords).routes(),
             *Usage(desk).routes(),
             *Billing(desk).routes(),
+            *Responsibility(desk.platform).routes(),
             *SigningKeys(desk.platform).routes(),
             *(route for part in Part for route in Restrictions(desk, part).routes()),
             *description.routes(),

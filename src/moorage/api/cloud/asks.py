@@ -84,12 +84,12 @@ class Ask:
         return bodies.read(self.body, self.header(b"content-type"), kind)
 
 
-def answered(body: bytes) -> Answer:
+def answered(body: bytes, media: str = "application/json; charset=utf-8") -> Answer:
     """Answer with JSON; what says nothing is ``null``, since an SDK takes no empty body for JSON."""
     return Answer(
         200,
         [
-            header("content-type", "application/json; charset=utf-8"),
+            header("content-type", media),
             header("content-length", str(len(body))),
             header("cache-control", "no-store"),
             header("x-content-type-options", "nosniff"),

@@ -24,6 +24,7 @@ LINES: Final = "jsonl"
 # A spreadsheet runs a cell that begins so: a quote before it makes it a text.
 _RUNS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _KINDS: Final = {CSV: "text/csv; charset=utf-8", JSON: "application/json", LINES: "application/jsonl"}
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d))?")
 
 
@@ -53,6 +54,16 @@ def moment(given: Mapping[str, str], name: str, otherwise: int) -> int:
     except ValueError:
         raise invalid(name, "must be a time such as 2026-01-31T12:00:00Z") from None
     return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()) * 1_000_000
+
+
+def number(given: Mapping[str, str], name: str, otherwise: int) -> int:
+    """Read a whole number, or raise BodyInvalid."""
+    text = given.get(name)
+    if text is None:
+        return otherwise
+    if not _NUMBER.fullmatch(text):
+        raise invalid(name, "must be a whole number of at most 18 figures")
+    return int(text)
 
 
 def choice(given: Mapping[str, str], name: str, *known: str) -> str:

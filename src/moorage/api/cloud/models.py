@@ -5,7 +5,7 @@ What we add to an original shape is marked, and is never required.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, field
@@ -241,6 +241,72 @@ class CurrentCredential(Model):
     ovh_support: bool
     rules: list[AllowedRoute]
     status: str
+
+
+class Evidence(Model):
+    """What shows that an activity was done."""
+
+    event: str
+    kind: str
+    at: str
+    link: Annotated[str, Meta(description="The call that shows its entry in the ledger.")]
+
+
+class Responsibility(Model):
+    """An activity: who has which part in it, and whether it can be shown to be done."""
+
+    activity_id: str
+    section: str
+    text: str
+    customer: Annotated[
+        str, Meta(description="R does it, A answers for it, C is asked, I is informed; - has no part.")
+    ]
+    provider: str
+    party: Annotated[str, Meta(description="Who does it: customer or provider.")]
+    state: Annotated[str, Meta(description="EVIDENCED, NO_EVIDENCE_YET, NOT_BUILT_YET or OUTSIDE_SOFTWARE.")]
+    last_evidence: Evidence | None
+
+
+class LedgerEntry(Model):
+    """An entry of the ledger, as docs/reference/ledger-format.md has it."""
+
+    chain: str
+    seq: int
+    at: Annotated[int, Meta(description="Microseconds since 1970 UTC.")]
+    event: str
+    kind: str
+    activities: list[str]
+    party: str
+    outcome: str
+    cloud_project: str
+    personal: str
+    previous: str
+    hash: str
+
+
+class LedgerPage(Model):
+    """Some entries; ``next`` is the ``after`` of the page that follows, null when there is nothing in this one."""
+
+    entries: list[LedgerEntry]
+    next: int | None
+
+
+class LedgerHead(Model):
+    """What the last entry of a chain was at a moment, signed."""
+
+    chain: str
+    seq: int
+    hash: str
+    at: int
+    key_id: str
+    signature: str
+
+
+class Notifications(Model):
+    """What one is informed of, as CloudEvents 1.0; ``next`` is the ``after`` of the page that follows."""
+
+    notifications: list[dict[str, Any]]
+    next: int | None
 
 
 class SigningKey(Model):

@@ -36,6 +36,8 @@ _PARAMETERS: Final = {
     "invitationId": "The invitation's id",
     "policyId": "The policy's id",
     "user": "The user's name",
+    "activityId": "The activity's id, R01 to R49",
+    "eventId": "The event's id",
 }
 
 
@@ -63,12 +65,17 @@ def described(routes: Iterable[Route]) -> dict[str, Any]:
 
 def _operation(route: Route, shown: dict[str, Any]) -> dict[str, Any]:
     answer = {"type": "null"} if route.gives is None else shown[_key(route.gives)]
+    if route.media != "application/json":
+        answer = {"type": "string"}
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{_as_id(route.path)}",
         "summary": route.summary,
         "parameters": [*map(_parameter, route.parameters), *route.headers],
         "security": _SECURITY[route.needs],
-        "responses": {"200": _content("Done", answer), "default": _content("Refused", shown[_key(Refusal)])},
+        "responses": {
+            "200": _content("Done", answer, route.media),
+            "default": _content("Refused", shown[_key(Refusal)]),
+        },
     }
     if route.takes is not None:
         operation["requestBody"] = {"content": {"application/json": {"schema": shown[_key(route.takes)]}}}
@@ -87,8 +94,8 @@ def _parameter(name: str) -> dict[str, Any]:
     }
 
 
-def _content(told: str, schema: Any) -> dict[str, Any]:
-    return {"description": told, "content": {"application/json": {"schema": schema}}}
+def _content(told: str, schema: Any, media: str = "application/json") -> dict[str, Any]:
+    return {"description": told, "content": {media: {"schema": schema}}}
 
 
 def _schemes() -> Iterator[tuple[str, dict[str, Any]]]:

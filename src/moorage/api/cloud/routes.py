@@ -52,7 +52,9 @@ class Route:
     of_each: bool = False
     """Whether it is done on each registry apart, so that who may on one of them is answered about that one."""
     headers: tuple[Mapping[str, object], ...] = ()
-    """Headers that it takes beside those of every call, as OpenAPI describes them."""
+    """Headers, and parameters of the query, that it takes beside those of every call, as OpenAPI describes them."""
+    media: str = "application/json"
+    """What the answer is written as."""
 
     @property
     def parameters(self) -> list[str]:
