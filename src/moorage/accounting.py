@@ -1,4 +1,4 @@
-"""What a worker does about usage, put together: hours are written down, and old ones dropped."""
+"""What a worker does about usage, put together: hours are written down, alerts raised, and mails sent."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from moorage.cloud import catalogue, metering
+from moorage.cloud import catalogue, mails, metering
+from moorage.cloud.alerts import Alerts
 from moorage.cloud.metering import Metering, Stored
 from moorage.db import Database, Vanished
 from moorage.errors import NewerSchema, Unavailable
+from moorage.outbound.mail import MailServer
 
 if TYPE_CHECKING:
     from moorage.parts import Parts
@@ -21,6 +23,7 @@ LOG = logging.getLogger(__name__)
 
 SECOND: Final = 1_000_000
 CHECK: Final = 20.0
+MAILS: Final = 5.0
 
 Opens = Callable[["Entry"], Awaitable[Database]]
 Round = tuple[float, Callable[[], Awaitable[None]]]
@@ -28,41 +31,64 @@ Round = tuple[float, Callable[[], Awaitable[None]]]
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """A worker's part in usage; *kept* is how long hours are, in microseconds."""
+    """A worker's part in usage; *kept* is how long hours are, and *mails_kept* mails, in microseconds."""
 
     platform: Database
     metering: Metering
+    alerts: Alerts
+    server: MailServer | None
     kept: int
+    mails_kept: int
 
     @classmethod
     def of(cls, set_: Settings, parts: Parts, directory: Directory, opens: Opens) -> Accounting:
         """Build it out of its parts; raise CatalogueInvalid."""
+        alerts = Alerts(parts.platform, set_.telling.language)
 
         async def measure(entry_uuid: str) -> Stored | None:
             entry = next((one for one in directory.all() if one.uuid == entry_uuid), None)
             if entry is None:
                 return None
             try:
-                return await metering.stored(await opens(entry))
+                found = await metering.stored(await opens(entry))
+                await alerts.look(entry_uuid, found.unique, found.limit)
             except (Unavailable, NewerSchema, Vanished) as problem:
                 LOG.warning("nobody knows what is stored: %s", problem, extra={"registry": entry.name})
                 return None
+            return found
 
         known = catalogue.read(set_.ordering.catalogue)
+        url, sender = set_.telling.smtp_url, set_.telling.mail_from
         return cls(
             parts.platform,
             Metering(parts.platform, parts.cell, known, measure),
-            int(set_.ordering.usage_kept * SECOND),
+            alerts,
+            MailServer.of(url, sender) if url else None,
+            kept=int(set_.ordering.usage_kept * SECOND),
+            mails_kept=int(set_.upkeep.events_kept * SECOND),
         )
 
     def rounds(self) -> list[Round]:
         """List what is done again and again, and after how many seconds."""
-        return [(CHECK, self.meter)]
+        return [(CHECK, self.meter), (MAILS, self.send)]
 
     async def meter(self) -> None:
         """Write down the hours that ended."""
         await self.metering.sweep(self.platform.now())
 
+    async def send(self) -> None:
+        """Send the mails that are due; without a mail server they wait."""
+        if self.server is not None:
+            await mails.send_due(self.platform, self.server)
+
+    async def look(self, entry_uuid: str, db: Database) -> None:
+        """Look at a registry in which something has just changed, and tell of it if its storage is nearly used up."""
+        found = await metering.used(db)
+        await self.alerts.look(entry_uuid, found.used, found.limit_bytes)
+
     async def tidy(self) -> None:
         """Drop what is older than it is kept."""
-        await self.metering.prune(self.platform.now() - self.kept)
+        now = self.platform.now()
+        await self.metering.prune(now - self.kept)
+        while await mails.drop_old(self.platform, now - self.mails_kept):
+            pass

@@ -23,6 +23,7 @@ from moorage.addresses import Addresses
 from moorage.cli import reference
 from moorage.cli.commands import Inherited, say
 from moorage.cli.greeting import Greeting, Made
+from moorage.mailing import Mailed
 from moorage.recording import Recorded
 from moorage.settings import Settings
 from moorage.supervisor import CannotListen, Child, Leash, Listener, Supervisor
@@ -38,7 +39,7 @@ SITES = {"registry": ("registry",), "console": ("console", "ops")}
 Sockets = Mapping[str, Sequence[socket.socket]]
 
 
-class Moorage(Recorded):
+class Moorage(Recorded, Mailed):
     """Every command of the server, done."""
 
     def up(self) -> int:

@@ -174,6 +174,12 @@ def _read_flag(text: str) -> bool:
     return _WORDS_OF_FLAGS[text.lower()]
 
 
+def _read_mail(text: str) -> str:
+    if not re.fullmatch(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}", text, re.ASCII):
+        raise ValueError(text)
+    return text
+
+
 def _within(value: N, least: N, most: N) -> N:
     if not least <= value <= most:
         raise ValueError(value)
@@ -202,3 +208,4 @@ NAMES = Kind(
     "names", "host names such as registry.example.com or box.lan:5000, with commas between", _read_names
 )
 FLAG = Kind("flag", "yes or no", _read_flag)
+MAIL = Kind("mail address", "a mail address such as moorage@example.com", _read_mail)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from moorage import kinds
+from moorage import kinds, texts
 from moorage.kinds import BadSetting, Kind, Network, Setting
 
 T = TypeVar("T")
@@ -352,6 +352,26 @@ class Ordering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """How people are told."""
+
+    smtp_url: str = _setting(
+        "SMTP_URL",
+        kinds.url("smtp", "smtp+starttls", "smtps"),
+        "",
+        "The mail server, such as smtp+starttls://user:password@mail.example.com:587; smtp:// speaks TLS if the server"
+        " offers it, smtps:// from the first byte. Without one, mails wait in the outbox (`moorage mail list`).",
+        secret=True,
+    )
+    mail_from: str = _setting(
+        "MAIL_FROM", kinds.MAIL, "moorage@localhost", "The address that mails are sent from."
+    )
+    language: str = _setting(
+        "LANGUAGE", kinds.choice(*texts.languages()), texts.ENGLISH, "The language of mails."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Logging:
     """What is written to the standard error."""
 
@@ -379,6 +399,7 @@ class Settings:
     entering: Entering = dataclasses.field(default_factory=Entering)
     upkeep: Upkeep = dataclasses.field(default_factory=Upkeep)
     ordering: Ordering = dataclasses.field(default_factory=Ordering)
+    telling: Telling = dataclasses.field(default_factory=Telling)
     logging: Logging = dataclasses.field(default_factory=Logging)
 
 
@@ -389,6 +410,7 @@ GROUPS: dict[str, type[Any]] = {
     "entering": Entering,
     "upkeep": Upkeep,
     "ordering": Ordering,
+    "telling": Telling,
     "logging": Logging,
 }
 

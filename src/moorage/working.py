@@ -287,6 +287,7 @@ class Worker:
             db = await self.homes.get(entry)
             if not look_first or await relay.has_waiting(db):
                 await relay.drain(db, entry.uuid, self.awaited, self._begin(entry))
+                await self.accounting.look(entry.uuid, db)
             self._left.discard(name)
         except CannotWork:
             raise

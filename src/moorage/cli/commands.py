@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from moorage.cli import recording
+from moorage.cli import mailing, recording
+from moorage.cli.mailing import Mailing
 from moorage.cli.recording import Recording
 
 ABOUT = """\
@@ -34,7 +35,7 @@ class Inherited:
     sockets: tuple[tuple[str, int], ...]
 
 
-class Server(Recording, Protocol):
+class Server(Recording, Mailing, Protocol):
     """What the commands do; each gives the status to exit with."""
 
     def up(self) -> int:
@@ -144,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
     _add_keys(commands)
     recording.add(commands)
     _add_certificates(commands)
+    mailing.add(commands)
     _add_asking(commands)
     return whole
 

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, select, tuple_, update
 
@@ -40,6 +40,7 @@ _STORED = Statement(
         select(func.coalesce(func.sum(project.c.used), 0)).scalar_subquery().label("logical"),
     )
 )
+_USED = Statement(select(registry.c.used, registry.c.limit_bytes))
 _SWEPT = Statement(select(usage_sweep.c.hour).order_by(usage_sweep.c.hour.desc()).limit(1))
 _SWEEP = Statement(
     insert(usage_sweep)
@@ -121,6 +122,11 @@ class Stored:
 async def stored(db: Reader) -> Stored:
     """Tell what a registry's rows say it holds."""
     return Stored(*await db.one(_STORED))
+
+
+async def used(db: Reader) -> Any:
+    """Tell how many bytes count against a registry's storage (``used``), and its limit (``limit_bytes``)."""
+    return await db.one(_USED)
 
 
 @dataclass(frozen=True, slots=True)

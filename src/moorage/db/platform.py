@@ -348,3 +348,26 @@ ledger_counted = _table(
     "ledger_counted", "record",
     Column("about", ASCII, primary_key=True), Column("what", ASCII, primary_key=True), _big("upto"),
 )
+
+# --- whom is told ----------------------------------------------------------------------------------------------
+
+# A mail to one address, until it is taken: an event is told to an address once.
+mail = _table(
+    "mail", "record",
+    _id(), _text("event"), _text("address"), _text("language"), _text("subject"), _text("text"), _text("html"),
+    _text("state"), _big("tries", default=0), _big("next_at"), _big("created_at"), _big("sent_at", null=True),
+    _text("error", default=""),
+    _one_of("state", "waiting", "sent", "dead"),
+)
+Index("mail_event", mail.c.event, mail.c.address, unique=True)
+Index("mail_created", mail.c.created_at)
+Index(
+    "mail_due", mail.c.next_at,
+    sqlite_where=text("state = 'waiting'"), postgresql_where=text("state = 'waiting'"),
+)
+
+# The level of its storage that was told of a registry last, and not fallen well below since.
+storage_alert = _table(
+    "storage_alert", "record",
+    Column("cloud_registry_id", ASCII, primary_key=True), _big("level"), _big("at"),
+)

@@ -127,6 +127,30 @@ CREATE TABLE ledger_personal (
 
 CREATE INDEX ledger_personal_chain ON ledger_personal (chain);
 
+CREATE TABLE mail (
+	id TEXT COLLATE "C" NOT NULL,
+	event TEXT COLLATE "C" NOT NULL,
+	address TEXT COLLATE "C" NOT NULL,
+	language TEXT COLLATE "C" NOT NULL,
+	subject TEXT COLLATE "C" NOT NULL,
+	text TEXT COLLATE "C" NOT NULL,
+	html TEXT COLLATE "C" NOT NULL,
+	state TEXT COLLATE "C" NOT NULL,
+	tries BIGINT DEFAULT 0 NOT NULL,
+	next_at BIGINT NOT NULL,
+	created_at BIGINT NOT NULL,
+	sent_at BIGINT,
+	error TEXT COLLATE "C" DEFAULT '' NOT NULL,
+	PRIMARY KEY (id),
+	CHECK (state IN ('waiting', 'sent', 'dead'))
+);
+
+CREATE INDEX mail_created ON mail (created_at);
+
+CREATE INDEX mail_due ON mail (next_at) WHERE state = 'waiting';
+
+CREATE UNIQUE INDEX mail_event ON mail (event, address);
+
 CREATE TABLE plan_span (
 	cloud_registry_id TEXT COLLATE "C" NOT NULL,
 	since BIGINT NOT NULL,
@@ -148,6 +172,13 @@ CREATE TABLE provider_key (
 );
 
 CREATE UNIQUE INDEX provider_key_number ON provider_key (number);
+
+CREATE TABLE storage_alert (
+	cloud_registry_id TEXT COLLATE "C" NOT NULL,
+	level BIGINT NOT NULL,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (cloud_registry_id)
+);
 
 CREATE TABLE usage_hour (
 	cloud_registry_id TEXT COLLATE "C" NOT NULL,

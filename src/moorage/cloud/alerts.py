@@ -1,0 +1,113 @@
+"""Alerts: whoever runs a registry is told once when its storage is used to 80, 90 and 100 %.
+
+A level that was told is told again only after use has fallen well below it: a registry that hovers about a level tells
+nobody each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import bindparam, select, update
+
+from moorage.cloud import events, letters, mails, registries
+from moorage.cloud.events import SYSTEM
+from moorage.cloud.letters import StorageAlert
+from moorage.cloud.members import Role
+from moorage.cloud.registries import Registry
+from moorage.db import Database, Reader, Statement, Tx, insert, one_of
+from moorage.db.platform import cloud_member, cloud_registry, login, storage_alert
+from moorage.outbound.mail import is_address
+from moorage.registry.quotas import WARN_AT
+
+KIND: Final = "registry.storage-alert"
+CALM: Final = 5
+"""Percent that use must fall below a level before it is told again."""
+
+_BOUND = Statement(select(cloud_registry.c.id).where(cloud_registry.c.entry_uuid == bindparam("entry")))
+_LEVEL = Statement(
+    select(storage_alert.c.level).where(storage_alert.c.cloud_registry_id == bindparam("which"))
+)
+_BEGIN = Statement(
+    insert(storage_alert)
+    .values(cloud_registry_id=bindparam("which"), level=0, at=bindparam("at"))
+    .on_conflict_do_nothing(index_elements=[storage_alert.c.cloud_registry_id])
+)
+_MOVE = Statement(
+    update(storage_alert)
+    .where(storage_alert.c.cloud_registry_id == bindparam("which"), storage_alert.c.level == bindparam("was"))
+    .values(level=bindparam("level"), at=bindparam("at"))
+)
+_TOLD = Statement(
+    select(login.c.email)
+    .join_from(cloud_member, login, login.c.id == cloud_member.c.login_id)
+    .where(
+        cloud_member.c.cloud_project_id == bindparam("cloud_project"),
+        one_of(cloud_member.c.role, "roles"),
+        login.c.disabled == 0,
+    )
+)
+
+
+def level(used: int, limit: int, before: int) -> int:
+    """Give the level that use has reached, or has not yet fallen below far enough."""
+    if limit <= 0:
+        return 0
+    reached = max((step for step in WARN_AT if used * 100 >= limit * step), default=0)
+    held = max(
+        (step for step in WARN_AT if step <= before and used * 100 >= limit * (step - CALM)), default=0
+    )
+    return max(reached, held)
+
+
+@dataclass(slots=True)
+class Alerts:
+    """Who looks: *language* is what mails are written in."""
+
+    platform: Database
+    language: str
+    _known: dict[str, int] = field(default_factory=dict)
+
+    async def look(self, entry_uuid: str, used: int, limit: int) -> bool:
+        """See what a registry stores now; say whether anybody is told. Mostly it asks nothing."""
+        known = self._known.get(entry_uuid)
+        if known is not None and level(used, limit, known) == known:
+            return False
+        found = await self.platform.one(_BOUND, entry=entry_uuid)
+        if found is None:
+            return False
+        row = await self.platform.one(_LEVEL, which=found.id)
+        before = 0 if row is None else row.level
+        now = self._known[entry_uuid] = level(used, limit, before)
+        if now == before:
+            return False
+        return await self.platform.change(lambda tx: self._move(tx, found.id, before, now, used, limit))
+
+    async def _move(self, tx: Tx, which: str, before: int, now: int, used: int, limit: int) -> bool:
+        await tx.run(_BEGIN, which=which, at=tx.at)
+        # Of several workers that see it, one changes the row.
+        if not await tx.run(_MOVE, which=which, was=before, level=now, at=tx.at) or now < before:
+            return False
+        found = await registries.find(tx, which)
+        if found is None:
+            return False
+        await self._tell(tx, found, StorageAlert(found.name, found.url, now, used, limit))
+        return True
+
+    async def _tell(self, tx: Tx, found: Registry, alert: StorageAlert) -> None:
+        event = await events.record(
+            tx, KIND, SYSTEM, target=found.id, account=found.account_id, cloud_project=found.cloud_project_id,
+            name=found.name, level=alert.level, used=alert.used, limit=alert.limit,
+        )  # fmt: skip
+        letter = letters.storage_alert(alert, self.language)
+        for address in await told(tx, found.cloud_project_id):
+            await mails.enqueue(tx, event, address, self.language, letter)
+
+
+async def told(reader: Reader, cloud_project: str) -> list[str]:
+    """List the addresses of those who own or administer a cloud project."""
+    rows = await reader.all(
+        _TOLD, cloud_project=cloud_project, roles=[Role.OWNER.value, Role.ADMINISTRATOR.value]
+    )
+    return sorted({row.email for row in rows if is_address(row.email)})

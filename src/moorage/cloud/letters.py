@@ -1,0 +1,81 @@
+"""Letters: what is written to people, as text and as a page, in a language that there is a catalogue of."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+from moorage import texts
+
+_PAGE = """\
+<!doctype html>
+<html lang="{language}"><head><meta charset="utf-8"><title>{title}</title></head>
+<body style="font-family: sans-serif; line-height: 1.5">
+<h1 style="font-size: 1.2em">{title}</h1>
+{paragraphs}
+</body></html>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter, before it is addressed."""
+
+    subject: str
+    text: str
+    html: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageAlert:
+    """What is told of a registry whose storage is nearly used up, or is."""
+
+    registry: str
+    url: str
+    level: int
+    used: int
+    limit: int
+
+
+def storage_alert(alert: StorageAlert, language: str) -> Letter:
+    """Tell that a registry has reached a part of its plan's storage."""
+    _ = texts.catalogue(language).gettext
+    facts = {
+        "name": alert.registry,
+        "url": alert.url,
+        "level": alert.level,
+        "used": size(alert.used),
+        "limit": size(alert.limit),
+    }
+    after = (
+        _("Pushes that need more are refused now. Pulls and deletes go on.")
+        if alert.used >= alert.limit
+        else _("At 100 % pushes that need more are refused. Pulls and deletes go on.")
+    )
+    return _letter(
+        language,
+        _("Registry {name}: {level} % of its storage is used").format(**facts),
+        [
+            _("The registry {name} ({url}) stores {used} of the {limit} that its plan grants.").format(**facts),
+            after,
+            _("Delete what is no longer needed, or choose a larger plan: it is in force within seconds."),
+        ],
+    )  # fmt: skip
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:  # noqa: PLR2004 - a unit's size.
+            return f"{value:.4g} {unit}"
+        value /= 1024
+    return f"{value:.4g} TiB"
+
+
+def _letter(language: str, subject: str, paragraphs: list[str]) -> Letter:
+    # A subject is a header: it has one line, whatever a name in it holds.
+    subject = " ".join(subject.split())
+    shown = "\n".join(f"<p>{html.escape(one)}</p>" for one in paragraphs)
+    page = _PAGE.format(language=language, title=html.escape(subject), paragraphs=shown)
+    return Letter(subject, "\n\n".join(paragraphs) + "\n", page)
