@@ -80,6 +80,8 @@ def side_by_side(run: Run) -> None:
             | {f"{base}/blobs/{one.digest}": files[one.digest] for one in (middle, large)},
         )
         with servers.running(limit):
+            for server in (ours, *peers):
+                servers.rests(server)
             everyone = [one for one in (*peers, ours, limit) if one is not None]
             for each in (
                 series.manifests(run.seconds),

@@ -85,6 +85,7 @@ def _seeded(folder: Path, name: str, repositories: int) -> Iterator[Server]:
     server = servers.moorage(folder, f"moorage, {name}")
     with servers.running(server):
         client.sign_in(server, FIRST, *_drawn(_listed(server)))
+        servers.rests(server)
         yield server
 
 

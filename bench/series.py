@@ -52,9 +52,11 @@ class Series:
 
 
 def measure(series: Series, servers: Iterable[Server], rounds: int) -> dict[str, Figure]:
-    """Run a series on each server in turn, *rounds* times."""
+    """Run a series on each server in turn, *rounds* times, and once before that, uncounted, for what is done once."""
     figures: dict[str, Figure] = {}
     taken = [server for server in servers if not (series.pushes and server.name == "nginx")]
+    for server in taken:
+        series.load(server)
     for _ in range(rounds):
         for server in taken:
             before = server.cpu()

@@ -19,6 +19,8 @@ from pathlib import Path
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 PATIENCE = 60.0
+# Seconds of CPU in one second.
+AT_REST = 0.05
 PASSWORD = "Only-for-the-bench-1"  # noqa: S105  # opens a registry that lives as long as the measurement
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TOOLS = ("MOORAGE_TEST_TOOLS", "GOBIN")
@@ -244,6 +246,16 @@ def nginx(folder: Path, files: dict[str, Path | bytes]) -> Server | None:
     server = _start("nginx", [program, "-c", str(config), "-p", str(folder)], folder, port)
     answers(server, "/", (200, 403, 404))
     return server
+
+
+def rests(server: Server) -> None:
+    """Wait until a server has nothing left to do of its start: that is no part of what a request costs."""
+    ends, before = time.monotonic() + PATIENCE, server.cpu()
+    while time.monotonic() < ends:
+        time.sleep(1)
+        used, before = server.cpu() - before, server.cpu()
+        if used <= AT_REST:
+            return
 
 
 @contextlib.contextmanager
