@@ -13,6 +13,7 @@ pytest_plugins = (
     "tests.servers.seaweedfs",
     "tests.worlds",
     "tests.functional.cloud_world",
+    "tests.functional.session_world",
     "tests.functional.ordering_world",
     "tests.functional.cloud_api_world",
 )

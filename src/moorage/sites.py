@@ -53,6 +53,7 @@ async def console(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
     from moorage.ordering import desk  # noqa: PLC0415 - as above.
     from moorage.web import validation  # noqa: PLC0415 - as above.
     from moorage.web.console import Console  # noqa: PLC0415 - as above.
+    from moorage.web.sign_in import SignIn  # noqa: PLC0415 - as above.
 
     health = _health(set_, parts)
     addresses = Addresses(set_.listening)
@@ -62,7 +63,8 @@ async def console(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
     pages = _pages(
         health,
         Console(address, first_start.first_push(address)),
-        validation.Validation(parts.platform, passwords),
+        validation.Validation(parts.platform, parts.master, passwords),
+        SignIn(parts.platform, parts.master, passwords),
         Tokens(parts.platform),
         rest=cloud_api(desk(set_, parts), parts.master, passwords, validation=validation.PATH),
     )

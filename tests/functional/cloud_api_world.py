@@ -17,8 +17,9 @@ from moorage.api.cloud.endpoints import CloudApi
 from moorage.api.cloud.tokens import Tokens
 from moorage.api.forwarded import Proxies
 from moorage.api.front import front
-from moorage.cloud import cloud_projects, credentials, members, oauth2, policies
+from moorage.cloud import cloud_projects, credentials, members, oauth2, policies, sessions
 from moorage.cloud.events import SYSTEM
+from moorage.cloud.logins import Login
 from moorage.cloud.members import Role
 from moorage.cloud.rules import Limits
 from moorage.db import Tx
@@ -127,6 +128,17 @@ class Api:
         if token.status_code == 200:
             found.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
         return found
+
+    async def at_a_browser(self, who: Customer) -> Customer:
+        """Let a user call from a page of a session of theirs."""
+        user = Login(who.login, who.account, "somebody", "", "")
+        token = await self.orders.platform.change(
+            lambda tx: sessions.begin(tx, user, f"console {BASE}", SYSTEM)
+        )
+        client = await self.anybody()
+        client.cookies.set("moorage", token)
+        client.headers["x-moorage-guard"] = sessions.guard(token)
+        return Customer(who.account, who.login, who.application, who.project, client, "")
 
     async def as_(self, who: Customer, consumer: str) -> Customer:
         """Let a user call with another consumer key."""

@@ -331,3 +331,34 @@ async def test_who_is_let_to_one_registry_sees_that_and_no_other(api: Api):
     assert {(action, len(answers)) for action, answers in told.items()} == {(action, 1) for action in told}
     assert {status for answers in told.values() for status, _ in answers} == {404}
     assert await api.get(others["id"]) == others
+
+
+async def test_a_user_at_a_browser_may_what_they_may_with_a_key_and_only_from_their_own_pages(api: Api):
+    """Each call by a session of two roles; without what its pages know it changes nothing."""
+    wrong = []
+    for role in (Role.OWNER, Role.READER):
+        made = await api.ready(f"for-{role}")
+        user = await api.at_a_browser(await api.customer(role, api.owner.project))
+        forged = await api.at_a_browser(user)
+        del forged.client.headers["x-moorage-guard"]
+        for route in [one for one in routes_of(api.orders) if one.needs is Needs.ROLE]:
+            path = filled(route, api.owner.project, made["id"])
+            if route.changes and (refused := await call(forged.client, route, path)).status_code != 403:
+                wrong.append(("forged", role, route.action, refused.text))
+            answer = await call(user.client, route, path)
+            if (answer.status_code == 403) == (route.action in MAY[role]):
+                wrong.append(("session", role, route.action, answer.text))
+            await api.orders.work()
+    assert not wrong
+
+
+async def test_a_session_that_has_ended_is_good_for_no_call(api: Api):
+    made, user = await api.ready(), await api.at_a_browser(api.owner)
+    assert (await user.client.post("/1.0/auth/logout")).status_code == 200
+    for route in routes_of(api.orders):
+        if route.needs not in OPEN:
+            answer = await call(user.client, route, filled(route, api.owner.project, made["id"]))
+            assert (answer.status_code, answer.json()["errorCode"]) == (401, "INVALID_CREDENTIAL"), (
+                route.action
+            )
+    assert await api.get(made["id"]) == made

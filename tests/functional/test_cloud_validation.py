@@ -113,7 +113,7 @@ async def ask(application: httpx.AsyncClient, **more: object) -> dict[str, Any]:
 async def desk(platform: Platform) -> Desk:
     """Have an application wait for alice on each engine."""
     api = CloudApi(platform.db, MASTER, Table(Auth(platform.db, validation.PATH).routes()))
-    page = Router(Validation(platform.db, platform.passwords).routes(), default=api)
+    page = Router(Validation(platform.db, MASTER, platform.passwords).routes(), default=api)
     app = front(page, Proxies(()))
     alice = await platform.person("alice")
     anybody = await platform.client(app)

@@ -57,6 +57,8 @@ class Caller:
     created_at: int
     expires_at: int | None
     last_used_at: int | None
+    proved_at: int | None = None
+    """When a user at a browser showed all factors last; what is dangerous wants that lately."""
 
     @property
     def actor(self) -> str:

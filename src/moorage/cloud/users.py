@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select, update
 
-from moorage.cloud import events, logins, members, policies
+from moorage.cloud import events, factors, logins, members, policies
 from moorage.cloud.callers import user_identity
 from moorage.cloud.events import Origin
 from moorage.cloud.logins import SignInRefused
@@ -19,6 +19,7 @@ from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.platform import account, application, login
 from moorage.errors import Problem
 from moorage.identity import users as rules
+from moorage.identity.keys import MasterKey
 from moorage.identity.passwords import Passwords
 
 LONGEST_EMAIL: Final = 254
@@ -132,6 +133,12 @@ class PasswordWrong(Problem):
     """The password that proves who changes something is wrong."""
 
     code, status, summary = "FORBIDDEN", 403, "currentPassword: is not your password"
+
+
+class CodeRefused(Problem):
+    """The code that proves who changes something is wrong."""
+
+    code, status, summary = "FORBIDDEN", 403, "code: is not the one of this moment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +300,16 @@ async def prove(db: Database, passwords: Passwords, user: str, password: str, or
         return (await logins.prove(db, passwords, user, password, origin)).account_id
     except SignInRefused:
         raise PasswordWrong(field="currentPassword") from None
+
+
+async def prove_code(
+    db: Database, master: MasterKey, user: str, code: str, account_id: str, origin: Origin
+) -> None:
+    """Raise CodeRefused unless this is the code of a user who is signed in, if they have to show one."""
+    try:
+        await factors.check(db, master, user, code, account_id, origin)
+    except (factors.CodeNeeded, factors.CodeWrong) as refused:
+        raise CodeRefused(str(refused), field="code") from None
 
 
 def check_password(password: str, field: str) -> None:

@@ -170,6 +170,34 @@ policy_identity = _table(
 )
 Index("policy_identity_of", policy_identity.c.identity, policy_identity.c.policy_id)
 
+# --- access: browsers' sessions, and what a user shows beside the password ---------------------------------------
+
+# ``hash`` is the cookie's SHA-256, ``audience`` the part of Moorage and the address that the session was begun at: it is
+# good nowhere else. ``proved_at`` is when all factors were shown last; what is dangerous wants that lately.
+browser_session = _table(
+    "browser_session", "access",
+    _id(), _to("login_id", login.c.id), _bytes("hash"), _text("audience"),
+    _big("created_at"), _big("proved_at"), _big("last_used_at"), _big("expires_at"), _big("ended_at", null=True),
+    _text("address"), _text("agent"),
+)
+Index("browser_session_hash", browser_session.c.hash, unique=True)
+Index("browser_session_login", browser_session.c.login_id, browser_session.c.created_at)
+
+# A key of RFC 6238, wrapped by the master key that ``master`` names; ``step`` is the last interval whose code was taken, so
+# none is taken twice. It is asked for from ``confirmed_at`` on.
+second_factor = _table(
+    "second_factor", "access",
+    _id(), _to("login_id", login.c.id), _bytes("secret"), _text("master"),
+    _big("created_at"), _big("confirmed_at", null=True), _big("step", default=0),
+    _big("failures", default=0), _big("failed_at", default=0),
+)
+Index("second_factor_login", second_factor.c.login_id, unique=True)
+
+recovery_code = _table(
+    "recovery_code", "access",
+    _to("login_id", login.c.id, key=True), Column("hash", BYTES, primary_key=True), _big("created_at"),
+)
+
 # --- what was ordered ------------------------------------------------------------------------------------------
 
 # ``wanted`` is what should be and ``status`` what is: reconciling leads the one to the other. ``plan`` is a plan of the

@@ -10,6 +10,7 @@ from moorage.api.cloud.account_users import AccountUsers
 from moorage.api.cloud.asks import Ask, Needs
 from moorage.api.cloud.auth import Auth
 from moorage.api.cloud.billing import Billing
+from moorage.api.cloud.browser_sessions import BrowserSessions
 from moorage.api.cloud.clients import Clients
 from moorage.api.cloud.endpoints import CloudApi
 from moorage.api.cloud.ledger import Responsibility
@@ -57,6 +58,7 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
             *Projects(desk.platform, desk.catalogue).routes(),
             *Clients(desk.platform).routes(),
             *AccountUsers(desk.platform, passwords).routes(),
+            *BrowserSessions(desk.platform, master, passwords).routes(),
             *Members(desk.platform).routes(),
             *Policies(desk.platform, lambda: actions).routes(),
             *registries.routes(),

@@ -18,7 +18,7 @@ from moorage.api.cloud.models import (
     RequestedCredential,
 )
 from moorage.api.cloud.routes import Route
-from moorage.cloud import credentials, oauth2
+from moorage.cloud import credentials, oauth2, sessions
 from moorage.cloud.callers import Kind
 from moorage.cloud.rules import Limits
 from moorage.db import Database, Tx
@@ -103,7 +103,12 @@ class Auth:
 
     async def logout(self, ask: Ask) -> None:
         """End the credential that the call was signed with."""
-        if ask.caller.kind is Kind.CLIENT:
+        who = ask.caller
+        if who.kind is Kind.SESSION:
+            await self.db.change(
+                lambda tx: sessions.end(tx, who.login_id or "", who.id, who.account_id, ask.origin)
+            )
+        elif who.kind is Kind.CLIENT:
             token = ask.header(b"authorization").partition(" ")[2].strip()
             await self.db.change(lambda tx: oauth2.end(tx, ask.caller.id, token))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 from dataclasses import dataclass, replace
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from moorage import logs
+from moorage import cookies, logs
 from moorage.api import dialects
 from moorage.api.cloud import bodies
 from moorage.api.cloud.asks import Ask, Needs, answered
@@ -18,7 +19,7 @@ from moorage.api.cloud.signatures import SKEW, Signed
 from moorage.api.dialects import Answer
 from moorage.api.front import nothing_here
 from moorage.api.http.bodies import Body
-from moorage.cloud import credentials, events, logins, members, oauth2
+from moorage.cloud import credentials, events, logins, members, oauth2, sessions
 from moorage.cloud.callers import Caller, Kind
 from moorage.cloud.errors import CloudProjectUnknown, RegistryUnknown
 from moorage.db import Database
@@ -72,10 +73,26 @@ class CloudApi:
         scheme, _, token = ask.header(b"authorization").partition(" ")
         if scheme.lower() == BEARER:
             return await oauth2.identify(self.db, token.strip())
+        cookie = cookies.read(ask.scope)
+        if cookie is not None and not ask.header(b"x-ovh-consumer"):
+            return await self._at_a_browser(ask, cookie)
         signed = Signed.read(ask.scope)
         found = await credentials.find(self.db, self.master, signed.application, signed.consumer)
         signed.check(found.secret, ask.scope, ask.body)
         return found
+
+    async def _at_a_browser(self, ask: Ask, cookie: str) -> Caller:
+        """Give the user of a session, if the request comes from a page of it."""
+        found = await sessions.find(self.db, cookie, cookies.audience(ask.scope))
+        cookies.check_origin(ask.scope)
+        guard = ask.header(cookies.GUARD.encode())
+        if ask.scope["method"] != "GET" and not hmac.compare_digest(
+            sessions.guard(cookie).encode(), guard.encode()
+        ):
+            raise cookies.CrossSite(
+                f"a change takes the header {cookies.GUARD} with what GET /me/session/current tells"
+            )
+        return found.caller
 
     async def _check(self, ask: Ask, found: Found) -> Ask:
         """Refuse what the caller may not now, or not from here, or did before; and what nothing grants them."""
@@ -87,6 +104,8 @@ class CloudApi:
         if signed is not None:
             signed.check_time(now)
         who.check(now)
+        if route.is_grave:
+            sessions.check_proof(who, now)
         who.check_call(route.method, found.granted_as, ask.address)
         if signed is not None:
             await credentials.use(self.db, who, signed.hash, changes=route.changes, clock_skew=SKEW * SECOND)

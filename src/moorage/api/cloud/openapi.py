@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from moorage import __version__
+from moorage import __version__, cookies
 from moorage.api.cloud import tokens
 from moorage.api.cloud.asks import Needs
 from moorage.api.cloud.models import ADDED, Refusal
@@ -18,13 +18,14 @@ _REFERENCE: Final = "#/components/schemas/{name}"
 
 _SIGNED: Final = ("X-Ovh-Application", "X-Ovh-Consumer", "X-Ovh-Timestamp", "X-Ovh-Signature")
 _OAUTH2: Final = "oauth2"
+_SESSION: Final = "session"
 _SECURITY: Final[dict[Needs, list[dict[str, list[str]]]]] = {
     Needs.NOTHING: [],
     Needs.APPLICATION: [{_SIGNED[0]: []}],
-    Needs.CREDENTIAL: [{name: [] for name in _SIGNED}, {_OAUTH2: []}],
-    Needs.USER: [{name: [] for name in _SIGNED}],
-    Needs.ADMINISTRATOR: [{name: [] for name in _SIGNED}],
-    Needs.ROLE: [{name: [] for name in _SIGNED}, {_OAUTH2: []}],
+    Needs.CREDENTIAL: [{name: [] for name in _SIGNED}, {_OAUTH2: []}, {_SESSION: []}],
+    Needs.USER: [{name: [] for name in _SIGNED}, {_SESSION: []}],
+    Needs.ADMINISTRATOR: [{name: [] for name in _SIGNED}, {_SESSION: []}],
+    Needs.ROLE: [{name: [] for name in _SIGNED}, {_OAUTH2: []}, {_SESSION: []}],
 }
 _PARAMETERS: Final = {
     "serviceName": "The cloud project's id",
@@ -38,6 +39,7 @@ _PARAMETERS: Final = {
     "user": "The user's name",
     "activityId": "The activity's id, R01 to R49",
     "eventId": "The event's id",
+    "sessionId": "The session's id",
 }
 
 
@@ -102,6 +104,8 @@ def _schemes() -> Iterator[tuple[str, dict[str, Any]]]:
     for name in _SIGNED:
         yield name, {"type": "apiKey", "in": "header", "name": name}
     flow = {"tokenUrl": tokens.TOKEN, "scopes": {tokens.SCOPE: "All that policies allow the client"}}
+    told = f"Changes take the header {cookies.GUARD}, too; over TLS the name begins with __Host-."
+    yield _SESSION, {"type": "apiKey", "in": "cookie", "name": cookies.NAME, "description": told}
     yield _OAUTH2, {"type": "oauth2", "flows": {"clientCredentials": flow}}
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from moorage.api.cloud.asks import Ask, Needs
+from moorage.cloud import members
 from moorage.errors import Problem
 
 PREFIXES: Final = ("/1.0", "/v1")
@@ -65,6 +66,12 @@ class Route:
     def changes(self) -> bool:
         """Say whether the call changes anything."""
         return self.method != "GET"
+
+    @property
+    def is_grave(self) -> bool:
+        """Say whether the call changes who may do what: a user at a browser shows everything once more for it."""
+        rights = self.needs is Needs.ROLE and members.owners_alone(members.PREFIX + self.action)
+        return self.changes and (rights or self.needs is Needs.ADMINISTRATOR)
 
 
 @dataclass(frozen=True, slots=True)

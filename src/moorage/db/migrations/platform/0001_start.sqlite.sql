@@ -291,6 +291,26 @@ CREATE INDEX application_account ON application (account_id, created_at);
 
 CREATE UNIQUE INDEX application_key ON application ("key");
 
+CREATE TABLE browser_session (
+	id TEXT NOT NULL,
+	login_id TEXT NOT NULL,
+	hash BLOB NOT NULL,
+	audience TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	proved_at BIGINT NOT NULL,
+	last_used_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	ended_at BIGINT,
+	address TEXT NOT NULL,
+	agent TEXT NOT NULL,
+	PRIMARY KEY (id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE UNIQUE INDEX browser_session_hash ON browser_session (hash);
+
+CREATE INDEX browser_session_login ON browser_session (login_id, created_at);
+
 CREATE TABLE cloud_invitation (
 	id TEXT NOT NULL,
 	cloud_project_id TEXT NOT NULL,
@@ -384,6 +404,30 @@ CREATE TABLE policy (
 );
 
 CREATE INDEX policy_project ON policy (cloud_project_id, created_at);
+
+CREATE TABLE recovery_code (
+	login_id TEXT NOT NULL,
+	hash BLOB NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (login_id, hash),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE TABLE second_factor (
+	id TEXT NOT NULL,
+	login_id TEXT NOT NULL,
+	secret BLOB NOT NULL,
+	master TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	confirmed_at BIGINT,
+	step BIGINT DEFAULT 0 NOT NULL,
+	failures BIGINT DEFAULT 0 NOT NULL,
+	failed_at BIGINT DEFAULT 0 NOT NULL,
+	PRIMARY KEY (id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE UNIQUE INDEX second_factor_login ON second_factor (login_id);
 
 CREATE TABLE certificate (
 	cloud_registry_id TEXT NOT NULL,
