@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from moorage.cloud import credentials, factors, provisioning, signing
 from moorage.db import Vanished
-from moorage.identity import keys
+from moorage.identity import configuration, keys
 from moorage.identity.keys import MasterKey, Wrapped
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Work = Callable[[Database, str, Wrapped], Awaitable[int]]
 
-OF_A_REGISTRY = (keys.SIGNING_KEYS,)
+OF_A_REGISTRY = (keys.SIGNING_KEYS, configuration.SECRETS)
 OF_THE_PLATFORM = (credentials.APPLICATIONS, factors.FACTORS, signing.PROVIDER_KEYS)
 PAGE = "docs/how-to/rotate-the-master-key.md"
 
@@ -101,12 +101,14 @@ def _check_can_add(place: Place, *, alone: bool) -> None:
 async def _sum(parts: Parts, work: Work) -> int:
     """Do something with every table that has secrets; of registries that have left the directory, too."""
     total = sum([await work(parts.platform, credentials.PLACE, what) for what in OF_THE_PLATFORM])
+    kept = await configuration.is_kept(parts.cell)
+    of_a_registry = OF_A_REGISTRY if kept else (keys.SIGNING_KEYS,)
     for entry in await provisioning.every(parts.cell):
         if not parts.has_database(entry):
             continue
         with contextlib.suppress(Vanished):
             async with _opened(parts, entry) as db:
-                total += sum([await work(db, entry.uuid, what) for what in OF_A_REGISTRY])
+                total += sum([await work(db, entry.uuid, what) for what in of_a_registry])
     return total
 
 

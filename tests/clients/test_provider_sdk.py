@@ -258,6 +258,36 @@ def test_a_registry_that_is_restricted_by_the_sdk_is_used_from_where_it_says(pla
     assert made.client.get(rules) == []
 
 
+def test_how_people_sign_in_is_set_by_the_sdk(place: Place):
+    client = place.client()
+    first = next(one for one in client.get(place.registries) if one["name"] == "first")
+    path = f"{place.registries}/{first['id']}"
+    provider = {
+        "name": "keycloak", "endpoint": "https://idp.example.com", "clientId": "moorage", "clientSecret": "a-secret",
+        "scope": "openid",
+    }  # fmt: skip
+    user = client.post(f"{path}/users")
+
+    with pytest.raises(ResourceNotFoundError):
+        client.get(f"{path}/openIdConnect")
+    with pytest.raises(BadParametersError, match="users exist, set parameter deleteUsers to delete them"):
+        client.post(f"{path}/openIdConnect", provider=provider)
+    assert client.post(f"{path}/openIdConnect", provider=provider, deleteUsers=True) is None
+    assert client.put(f"{path}/openIdConnect", userClaim="email") is None
+    shown = client.get(f"{path}/openIdConnect")
+    with pytest.raises(ResourceConflictError):
+        client.post(f"{path}/iam")
+    assert client.delete(f"{path}/openIdConnect") is None
+    # Not the same words as a moment ago: a change that is sent again in one second is a replay.
+    assert client.post(f"{path}/iam", deleteUsers=False) is None
+    assert client.get(path)["iamEnabled"] is True
+    assert client.delete(f"{path}/iam") is None
+
+    assert (shown["userClaim"], shown["status"], "clientSecret" in shown) == ("email", "READY", False)
+    assert user["user"] not in [one["user"] for one in client.get(f"{path}/users")]
+    assert client.get(path)["iamEnabled"] is False
+
+
 def test_the_account_and_the_time_are_told(place: Place):
     client = place.client()
 

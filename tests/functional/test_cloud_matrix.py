@@ -33,6 +33,7 @@ READS: Final = {
     "containerRegistry/ipRestrictions/registry/get", "containerRegistry/ipRestrictions/management/get",
     "containerRegistry/usage/get", "containerRegistry/limits/get", "containerRegistry/forecast/get", "inventory/get",
     "containerRegistry/responsibility/get", "containerRegistry/ledger/get", "containerRegistry/notification/get",
+    "containerRegistry/openIdConnect/get",
 }  # fmt: skip
 # What an administrator may see beside, and what owners alone may do.
 RIGHTS: Final = {"member/get", "policy/get"}
@@ -41,6 +42,9 @@ WRITES: Final = {
     "containerRegistry/plan/edit", "containerRegistry/users/create", "containerRegistry/users/delete",
     "containerRegistry/users/setAsAdmin", "containerRegistry/ipRestrictions/registry/edit",
     "containerRegistry/ipRestrictions/management/edit", "containerRegistry/ledger/export",
+    "containerRegistry/openIdConnect/upsert",
+    "containerRegistry/openIdConnect/edit", "containerRegistry/openIdConnect/delete", "containerRegistry/iam/enable",
+    "containerRegistry/iam/disable",
 }  # fmt: skip
 BILLS: Final = {"usage/bill/get"}
 # Who decides about others' rights is an owner: no policy makes one.
@@ -67,6 +71,17 @@ BODIES: Final[dict[str, Any]] = {
     "containerRegistry/ipRestrictions/management/edit": [],
     "member/create": {"user": "nobody/nobody", "role": "reader"},
     "member/edit": {"role": "reader"},
+    "containerRegistry/openIdConnect/upsert": {
+        "deleteUsers": True,
+        "provider": {
+            "name": "a",
+            "endpoint": "https://idp.example.com",
+            "clientId": "a",
+            "clientSecret": "a",
+            "scope": "openid",
+        },
+    },
+    "containerRegistry/iam/enable": {"deleteUsers": True},
     "auth/credential/create": {"accessRules": [{"method": "GET", "path": "/*"}]},
 }
 DENIED = Statement(

@@ -28,7 +28,8 @@ ORIGINAL = {
     "PUT {r}", "DELETE {r}", "GET {r}/capabilities/plan", "GET {r}/plan", "PUT {r}/plan", "GET {r}/users",
     "POST {r}/users", "GET {r}/users/{userID}", "DELETE {r}/users/{userID}", "PUT {r}/users/{userID}/setAsAdmin",
     "GET {r}/ipRestrictions/registry", "PUT {r}/ipRestrictions/registry", "GET {r}/ipRestrictions/management",
-    "PUT {r}/ipRestrictions/management",
+    "PUT {r}/ipRestrictions/management", "GET {r}/openIdConnect", "POST {r}/openIdConnect", "PUT {r}/openIdConnect",
+    "DELETE {r}/openIdConnect", "POST {r}/iam", "DELETE {r}/iam",
 }  # fmt: skip
 
 
@@ -130,6 +131,22 @@ async def test_the_models_have_the_names_that_clients_read(described: dict[str, 
         "ipBlock",
         "updatedAt",
     }
+    provider = {
+        "adminGroup", "autoOnboard", "clientId", "endpoint", "groupFilter", "groupsClaim", "name", "scope", "userClaim",
+        "verifyCert",
+    }  # fmt: skip
+    read = {"id", "status", "createdAt", "updatedAt"}
+    assert set(schemas["OIDCConfiguration"]["properties"]) == provider | read
+    assert set(schemas["OIDCProvider"]["properties"]) == provider | read | {"clientSecret"}
+    assert set(schemas["OIDCProvider"]["required"]) == {
+        "name",
+        "endpoint",
+        "clientId",
+        "clientSecret",
+        "scope",
+    }
+    assert set(schemas["OIDCPost"]["properties"]) == {"provider", "deleteUsers"}
+    assert set(schemas["OIDCPut"]["properties"]) == provider | read | {"clientSecret"}
     assert set(schemas["Plan"]["properties"]) == {
         "code", "createdAt", "features", "id", "name", "registryLimits", "updatedAt",
     }  # fmt: skip

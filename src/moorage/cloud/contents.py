@@ -25,7 +25,15 @@ CHANGES: Final[Mapping[str, tuple[str, ...]]] = {
     "content.deleted": ("manifest.delete", "tag.delete", "blob.delete"),
     "content.restored": ("manifest.revive", "tag.restore"),
     "content.collected": ("manifest.purge",),
-    "content.access-changed": ("user.create", "user.admin", "user.delete"),
+    "content.access-changed": (
+        "user.create",
+        "user.admin",
+        "user.delete",
+        "oidc.put",
+        "oidc.delete",
+        "iam.enable",
+        "iam.disable",
+    ),
 }
 PULLS: Final[Mapping[str, tuple[str, ...]]] = {"content.pulled": ("manifest.pull",)}
 BY_PROVIDER: Final = frozenset({"content.collected"})

@@ -123,6 +123,7 @@ _WANT = Statement(
 )
 
 
+_IAM = Statement(update(cloud_registry).where(*_here).values(iam_enabled=bindparam("enabled")))
 _ADDRESS = Statement(
     update(cloud_registry)
     .where(cloud_registry.c.entry_uuid == bindparam("entry"), cloud_registry.c.url != bindparam("new"))
@@ -350,6 +351,14 @@ async def undelete(tx: Tx, cloud_project_id: str, registry: str, *, origin: Orig
     await _want(tx, found, wanted=READY, status=RESTORING, plan=found.plan)
     await note(tx, UNDELETE_ASKED, found, origin)
     return await get(tx, cloud_project_id, registry)
+
+
+async def note_iam(tx: Tx, cloud_project_id: str, registry: str, origin: Origin, *, enabled: bool) -> None:
+    """Tell whether people sign in to a registry by IAM."""
+    found = await get(tx, cloud_project_id, registry)
+    if bool(found.iam_enabled) != enabled:
+        await tx.run(_IAM, which=found.id, enabled=int(enabled))
+        await note(tx, "registry.iam-enabled" if enabled else "registry.iam-disabled", found, origin)
 
 
 async def note_address(db: Database, entry_uuid: str, url: str) -> None:

@@ -395,4 +395,14 @@ signing_key = _table(
     _big("retired_at", null=True),
     _key("id"),
 )
+
+# What is set for the whole registry, by the names that Harbor gives it. A value that is a secret stands in ``secret``
+# instead, wrapped by the master key that ``master`` names.
+configuration = _table(
+    "configuration", "access",
+    _ascii("name"), _ascii("value", default=""), _bytes("secret", null=True), _ascii("master", null=True),
+    _big("created_at"), _big("updated_at"),
+    _key("name"),
+    CheckConstraint("(secret IS NULL) = (master IS NULL)", name="configuration_secret"),
+)
 # fmt: on

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, func, select, update
 
-from moorage.db import Statement, insert
-from moorage.db.tables import member, user, user_group_member
+from moorage.db import Statement, insert, one_of
+from moorage.db.tables import member, user, user_group_member, user_identity
 from moorage.errors import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from moorage.db import Database, Reader, Tx
     from moorage.identity.accounts import Account
 
@@ -55,6 +57,29 @@ _DELETE = Statement(
 )
 _LEAVE_PROJECTS = Statement(delete(member).where(member.c.user_id == bindparam("number")))
 _LEAVE_GROUPS = Statement(delete(user_group_member).where(user_group_member.c.user_id == bindparam("number")))
+_DELETE_ALL = Statement(
+    update(user)
+    .where(one_of(user.c.id, "numbers"), user.c.deleted_at.is_(None))
+    .values(deleted_at=bindparam("now"), password=None, admin=0, disabled=1, valid_from=bindparam("now"))
+)
+_ALL_LEAVE_PROJECTS = Statement(delete(member).where(one_of(member.c.user_id, "numbers")))
+_ALL_LEAVE_GROUPS = Statement(delete(user_group_member).where(one_of(user_group_member.c.user_id, "numbers")))
+_BUT_ONE = Statement(
+    select(user.c.id, user.c.name)
+    .where(user.c.deleted_at.is_(None), user.c.name != bindparam("name"))
+    .order_by(user.c.id)
+)
+_FROM_OUTSIDE = Statement(
+    select(user.c.id, user.c.name)
+    .where(user.c.deleted_at.is_(None), user.c.id.in_(select(user_identity.c.user_id)))
+    .order_by(user.c.id)
+)
+_FORGET_IDENTITIES = Statement(delete(user_identity).where(one_of(user_identity.c.user_id, "numbers")))
+_ADMINS = Statement(
+    select(func.count().label("count")).where(
+        user.c.admin == 1, user.c.disabled == 0, user.c.deleted_at.is_(None)
+    )
+)
 _REHASH = Statement(
     update(user)
     .where(user.c.id == bindparam("number"), user.c.password == bindparam("old"))
@@ -205,6 +230,29 @@ async def remove(tx: Tx, number: int) -> None:
     await _change(tx, _DELETE, number)
     await tx.run(_LEAVE_PROJECTS, number=number)
     await tx.run(_LEAVE_GROUPS, number=number)
+
+
+async def all_but(db: Reader, name: str) -> dict[int, str]:
+    """Give the numbers and names of all users but one."""
+    return {int(row.id): str(row.name) for row in await db.all(_BUT_ONE, name=name)}
+
+
+async def from_outside(db: Reader) -> dict[int, str]:
+    """Give the numbers and names of users who came with an identity that somebody else vouches for."""
+    return {int(row.id): str(row.name) for row in await db.all(_FROM_OUTSIDE)}
+
+
+async def remove_all(tx: Tx, numbers: Collection[int]) -> None:
+    """Delete many users, as `remove` does each; raise LastAdministrator if nobody could administrate after that."""
+    if not numbers:
+        return
+    every = list(numbers)
+    await tx.run(_DELETE_ALL, numbers=every, now=tx.at)
+    for statement in (_ALL_LEAVE_PROJECTS, _ALL_LEAVE_GROUPS, _FORGET_IDENTITIES):
+        await tx.run(statement, numbers=every)
+    if not (await tx.one(_ADMINS)).count:
+        raise LastAdministrator
+    await tx.touch_access()
 
 
 async def rehash(db: Database, account: Account, hashed: str) -> None:

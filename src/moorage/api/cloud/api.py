@@ -20,6 +20,7 @@ from moorage.api.cloud.projects import Projects
 from moorage.api.cloud.registries import Registries
 from moorage.api.cloud.restrictions import Restrictions
 from moorage.api.cloud.routes import Route, Table
+from moorage.api.cloud.sign_in import SignIn
 from moorage.api.cloud.signing_keys import SigningKeys
 from moorage.api.cloud.usage import Usage
 from moorage.api.cloud.users import Users
@@ -67,6 +68,7 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
             *Billing(desk).routes(),
             *Responsibility(desk.platform).routes(),
             *SigningKeys(desk.platform).routes(),
+            *SignIn(registries, master).routes(),
             *(route for part in Part for route in Restrictions(desk, part).routes()),
             *description.routes(),
         ]

@@ -134,6 +134,85 @@ class IPRestrictionsUpdate(Given):
     updated_at: Annotated[str | None, Meta(description="Read only: whatever is sent is ignored.")] = None
 
 
+class OIDCConfiguration(Model):
+    """The OIDC provider of a registry; its secret is shown to nobody."""
+
+    admin_group: str
+    auto_onboard: bool
+    client_id: str
+    created_at: str
+    endpoint: str
+    group_filter: str
+    groups_claim: str
+    id: str
+    name: str
+    scope: Annotated[str, Meta(description="Scopes, apart by commas.")]
+    status: str
+    updated_at: str
+    user_claim: str
+    verify_cert: bool
+
+
+class OIDCRead(Given):
+    """What is shown and cannot be set: whatever is sent of it is ignored, so that what was read may be sent back."""
+
+    id: str | None = None
+    status: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+class OIDCProvider(OIDCRead, kw_only=True):
+    """An OIDC provider to be asked."""
+
+    name: str
+    endpoint: str
+    client_id: str
+    client_secret: str
+    scope: Annotated[str, Meta(description="Scopes, apart by commas; openid is among them.")]
+    admin_group: str | None = None
+    auto_onboard: bool | None = None
+    group_filter: str | None = None
+    groups_claim: str | None = None
+    user_claim: str | None = None
+    verify_cert: bool | None = None
+
+
+class OIDCPost(Given):
+    """An OIDC provider, and whether users who are in the way may be deleted."""
+
+    provider: OIDCProvider
+    delete_users: bool | None = None
+
+
+class OIDCPut(OIDCRead):
+    """What is to be changed of an OIDC provider; null changes nothing."""
+
+    admin_group: str | None = None
+    auto_onboard: bool | None = None
+    client_id: str | None = None
+    client_secret: str | None = None
+    endpoint: str | None = None
+    group_filter: str | None = None
+    groups_claim: str | None = None
+    name: str | None = None
+    scope: str | None = None
+    user_claim: str | None = None
+    verify_cert: bool | None = None
+
+
+class OIDCPutEither(OIDCPut):
+    """The same below ``provider``, as old guides have it."""
+
+    provider: OIDCPut | None = None
+
+
+class DeleteUsers(Given):
+    """Whether users who are in the way may be deleted."""
+
+    delete_users: bool | None = None
+
+
 class CloudProject(Model):
     """What an account keeps registries in."""
 

@@ -22,6 +22,7 @@ from moorage.cloud.desk import Desk
 from moorage.cloud.errors import NotReady, RegistryUnknown
 from moorage.cloud.registries import Registry
 from moorage.db import Database, Tx
+from moorage.registry.directory import Entry
 
 _PROJECT: Final = "/cloud/project/{serviceName}"
 _ALL: Final = _PROJECT + "/containerRegistry"
@@ -143,7 +144,13 @@ class Registries:
 
     @asynccontextmanager
     async def rows(self, ask: Ask) -> AsyncIterator[Database]:
-        """Open the rows of the registry that a call names; raise RegistryUnknown, or NotReady if it does not serve."""
+        """Open the rows of the registry that a call names; see `opened`."""
+        async with self.opened(ask) as (_, db):
+            yield db
+
+    @asynccontextmanager
+    async def opened(self, ask: Ask) -> AsyncIterator[tuple[Entry, Database]]:
+        """Open a registry that a call names; raise RegistryUnknown, or NotReady if it does not serve."""
         found = await self._get(ask)
         site = self.desk.site
         entry = None
@@ -153,12 +160,12 @@ class Registries:
             )
         if entry is None:
             raise NotReady(
-                f"the registry is {found.status}: its users can be seen and changed when it is READY",
+                f"the registry is {found.status}: who signs in to it can be seen and changed when it is READY",
                 status=found.status,
             )
         db = await site.open_database(entry)
         try:
-            yield db
+            yield entry, db
         finally:
             await db.close()
 
