@@ -238,6 +238,26 @@ class Moorage(Recorded, Mailed):
 
         return starting.run(main())
 
+    def suspend_registry(self, name: str, what: str, reason: str) -> int:
+        """Stop a registry's pulls, or its pushes alone."""
+        from moorage import ordering
+        from moorage.cloud import suspensions
+        from moorage.registry.directory import What
+
+        async def work(parts: Parts) -> None:
+            say(await ordering.suspend(parts, name, suspensions.checked(What(what), reason)))
+
+        return _on_platform(work)
+
+    def resume_registry(self, name: str) -> int:
+        """Let a suspended registry serve again."""
+        from moorage import ordering
+
+        async def work(parts: Parts) -> None:
+            say(await ordering.resume(parts, name))
+
+        return _on_platform(work)
+
     def rotate_key(self, *, alone: bool) -> int:
         """Wrap every secret by a new master key, or end a rotation that was begun."""
         from moorage import rekeying

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from moorage.addresses import Addresses
-from moorage.cloud import accounts, applications, catalogue, provisioning, registries
+from moorage.cloud import accounts, applications, catalogue, provisioning, registries, suspensions
 from moorage.cloud.desk import Desk
 from moorage.cloud.destroying import Destroyer, Ground
 from moorage.cloud.events import Origin
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moorage.parts import Parts
-    from moorage.registry.directory import Entry
+    from moorage.registry.directory import Entry, Suspension
     from moorage.settings import Listening, Settings
 
 SECOND = 1_000_000
@@ -175,3 +175,23 @@ async def create_client(set_: Settings, parts: Parts, name: str) -> str:
         f"Client id      {made.client}\n"
         f"Client secret  {made.secret}\n"
     )
+
+
+async def suspend(parts: Parts, name: str, suspension: Suspension) -> str:
+    """Suspend a registry, through its row if the platform knows it, and tell of it; raise RegistryUnknown or NotReady."""
+    row, entry = await suspensions.named(parts.platform, parts.cell, name)
+    if row is not None:
+        await parts.platform.change(lambda tx: suspensions.suspend(tx, row, suspension, Origin("operator")))
+    elif entry is not None:
+        await provisioning.set_state(parts.cell, entry, str(suspension))
+    return f"The {suspension.what} of {name} are suspended: {suspension.reason}\n"
+
+
+async def resume(parts: Parts, name: str) -> str:
+    """Let a registry serve again, and tell of it; raise RegistryUnknown or NotReady."""
+    row, entry = await suspensions.named(parts.platform, parts.cell, name)
+    if row is not None:
+        await parts.platform.change(lambda tx: suspensions.resume(tx, row, Origin("operator")))
+    elif entry is not None:
+        await suspensions.resume_entry(parts.cell, entry)
+    return f"{name} serves again.\n"

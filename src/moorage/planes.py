@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from moorage.addresses import without_port
 from moorage.api import tallies, token
 from moorage.api.distribution.endpoints import Distribution
-from moorage.api.front import nothing_here
+from moorage.api.front import nothing_here, refuse
 from moorage.api.gate import Gate
 from moorage.api.http.at_once import Whole
 from moorage.cloud import provisioning
@@ -25,7 +25,7 @@ from moorage.parts import CELL_FILE, registry_file
 from moorage.registry import copying
 from moorage.registry import fsck as checks
 from moorage.registry.address_rules import AddressRules, Part, are_kept
-from moorage.registry.directory import LOOPBACK, READY, Directory, Entry
+from moorage.registry.directory import LOOPBACK, Directory, Entry, Suspension
 from moorage.registry.events import Gathered
 from moorage.registry.fsck import Report, Told
 from moorage.registry.opened import Limits, Registries, Registry
@@ -54,6 +54,7 @@ SERVES = "moorage serve registry"
 """What a process that serves registries is called in PostgreSQL's list of who is connected."""
 SEEN = 10.0
 """Seconds in which a house that runs sees a new registry."""
+_CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 compared, not bound
 
 
@@ -106,6 +107,21 @@ class RegistryApp:
         return nothing_here, Part.MANAGEMENT
 
 
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """A registry whose pushes are suspended: it answers all else."""
+
+    app: RegistryApp
+    suspension: Suspension
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse every change under /v2, and say why."""
+        if scope["method"] in _CHANGES and scope["path"].startswith("/v2"):
+            await refuse(scope, self.suspension.problem)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
 @dataclass(slots=True)
 class RegistryPlane:
     """The registries of this cell, opened as they are asked for."""
@@ -147,7 +163,8 @@ class RegistryPlane:
             known = self._apps[entry.id] = registry, RegistryApp.of(registry, rules)
         elif known[1].rules is not rules:
             known = self._apps[entry.id] = registry, known[1].ruled(rules)
-        return known[1]
+        suspension = entry.suspension
+        return known[1] if suspension is None else Suspended(known[1], suspension)
 
     async def follow_closing(self) -> None:
         """Let go of registries that are closed, as no request would: their files and bytes are destroyed one day."""
@@ -159,7 +176,7 @@ class RegistryPlane:
 
     async def let_go(self) -> None:
         """Cut and close what the directory, as it was read last, says is closed or has left."""
-        serving = {(one.id, one.generation) for one in self.directory.all() if one.state == READY}
+        serving = {(one.id, one.generation) for one in self.directory.all() if one.is_served}
         for entry in await self.registries.let_go(serving):
             self._apps.pop(entry.id, None)
 

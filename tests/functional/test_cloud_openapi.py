@@ -70,7 +70,7 @@ async def test_what_the_original_lacks_is_marked_as_added_and_nothing_else_is(de
 
     assert every - marked == ORIGINAL
     for kind, added in (
-        ("Registry", {"deleteAfter", "error"}),
+        ("Registry", {"deleteAfter", "error", "suspension", "suspendedFor"}),
         ("UserCreation", {"password"}),
         ("Plan", set()),
     ):

@@ -82,6 +82,14 @@ class Server(Recording, Mailing, Protocol):
         """List the registries."""
         ...
 
+    def suspend_registry(self, name: str, what: str, reason: str) -> int:
+        """Stop a registry's pulls, or its pushes alone."""
+        ...
+
+    def resume_registry(self, name: str) -> int:
+        """Let a suspended registry serve again."""
+        ...
+
     def rotate_key(self, *, alone: bool) -> int:
         """Wrap every secret by a new master key, or end a rotation that was begun."""
         ...
@@ -264,6 +272,33 @@ def _add_registries(commands: Commands) -> None:
         "",
         lambda server, _: server.list_registries(),
     )
+    suspend = _command(
+        verbs,
+        "suspend",
+        "stop a registry's pulls, or its pushes alone, and say why",
+        "Who is refused reads the reason. Pushes are all that changes content: with --pushes pulls go on. It holds within a"
+        " second on every replica, and until `moorage registry resume`; its customer may delete it, and cannot lift it.",
+        lambda server, given: server.suspend_registry(given.name, given.what, given.reason),
+    )
+    stopped = suspend.add_mutually_exclusive_group(required=True)
+    stopped.add_argument("--pulls", dest="what", action="store_const", const="pulls", help="stop everything")
+    stopped.add_argument(
+        "--pushes", dest="what", action="store_const", const="pushes", help="stop changes only"
+    )
+    suspend.add_argument(
+        "--reason", required=True, metavar="TEXT", help="a short line for whoever is refused"
+    )
+    resume = _command(
+        verbs,
+        "resume",
+        "let a suspended registry serve again",
+        "",
+        lambda server, given: server.resume_registry(given.name),
+    )
+    for one in (suspend, resume):
+        one.add_argument(
+            "name", metavar="NAME", help="its name or its id, as `moorage registry list` shows them"
+        )
 
 
 def _add_applications(commands: Commands) -> None:

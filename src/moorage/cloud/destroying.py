@@ -97,7 +97,8 @@ _DESTROYED = Statement(
         cloud_registry.c.destroyed_at.is_(None),
     )
     .values(
-        name=cloud_registry.c.id, url="", size=0, status=DELETED, error="", destroyed_at=bindparam("at"),
+        name=cloud_registry.c.id, url="", size=0, status=DELETED, error="", suspension="",
+        suspended_for="", destroyed_at=bindparam("at"),
         updated_at=bindparam("at"),
     )
 )  # fmt: skip

@@ -28,6 +28,8 @@ from moorage.cloud.registries import (
     READY,
     RESTORING,
     SCALING_UP,
+    SUSPENDED,
+    SUSPENDING,
     Registry,
     Use,
 )
@@ -38,7 +40,7 @@ from moorage.identity.keys import MasterKeyWrong
 from moorage.identity.passwords import Passwords
 from moorage.jobs import Event, Job
 from moorage.registry import directory
-from moorage.registry.directory import Entry
+from moorage.registry.directory import Entry, Suspension, What
 
 LOG = logging.getLogger(__name__)
 
@@ -213,6 +215,8 @@ class Reconciler:
             return self.destroyer.steps(found)
         if found.wanted == DELETED:
             return [self.close, self.settle_closed]
+        if found.wanted == SUSPENDED:
+            return [self.restrict, self.suspend, self.settle_suspended]
         return [self.place, self.fill, self.limit, self.restrict, self.open, self.settle_open]
 
     async def run(self, step: Callable[[Registry], Awaitable[bool]], found: Registry) -> bool:
@@ -276,6 +280,22 @@ class Reconciler:
         """Ensure that it serves."""
         await provisioning.set_state(self.site.cell, (await self.entry(found)).id, directory.READY)
         return True
+
+    async def suspend(self, found: Registry) -> bool:
+        """Ensure that what the provider has suspended is refused, and why; the registry plane follows within a second."""
+        state = str(Suspension(What(found.suspension), found.suspended_for))
+        await provisioning.set_state(self.site.cell, (await self.entry(found)).id, state)
+        return True
+
+    async def settle_suspended(self, found: Registry) -> bool:
+        """Move the row on to SUSPENDED."""
+        if found.status not in {SUSPENDING, RESTORING, ERROR}:
+            return True
+        return await self.platform.change(
+            lambda tx: self._settle(
+                tx, found, "registry.suspended", SUSPENDED, delivered_at=found.delivered_at
+            )
+        )
 
     async def settle_open(self, found: Registry) -> bool:
         """Move the row on to READY."""

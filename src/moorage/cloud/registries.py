@@ -5,6 +5,8 @@
     delete       DELETING    ──▶ DELETED        serves nobody; ``delete_after`` says how long it can be taken back, and then
                                                 it is destroyed, which `cloud.destroying` does and a certificate tells of
     undelete     RESTORING   ──▶ READY
+    suspend      SUSPENDING  ──▶ SUSPENDED      pulls or only pushes stop, as the provider says
+    resume       RESTORING   ──▶ READY
 
 `cloud.reconciling` does what stands right of the arrows.
 """
@@ -35,25 +37,30 @@ from moorage.db.platform import cloud_project, cloud_registry
 from moorage.oci.errors import NameInvalid
 
 READY, SUSPENDED, DELETED = "READY", "SUSPENDED", "DELETED"
-INSTALLING, SCALING_UP, DELETING, RESTORING, ERROR = (
+INSTALLING, SCALING_UP, DELETING, RESTORING, SUSPENDING, ERROR = (
     "INSTALLING",
     "SCALING_UP",
     "DELETING",
     "RESTORING",
+    "SUSPENDING",
     "ERROR",
 )
-ON_THE_WAY: Final = (INSTALLING, SCALING_UP, DELETING, RESTORING)
+ON_THE_WAY: Final = (INSTALLING, SCALING_UP, DELETING, RESTORING, SUSPENDING)
 DELETABLE: Final = frozenset({READY, SUSPENDED, ERROR})
 LONGEST_LIST: Final = 10_000
 
-ORDERED, PLAN_ASKED, DELETE_ASKED, UNDELETE_ASKED, RESTRICTED = (
+ORDERED, PLAN_ASKED, DELETE_ASKED, UNDELETE_ASKED, RESTRICTED, SUSPEND_ASKED, RESUME_ASKED = (
     "registry.ordered",
     "registry.plan-change-asked",
     "registry.delete-asked",
     "registry.undelete-asked",
     "registry.restrictions-changed",
+    "registry.suspend-asked",
+    "registry.resume-asked",
 )
-BEGIN: Final = (ORDERED, PLAN_ASKED, DELETE_ASKED, UNDELETE_ASKED, RESTRICTED)
+BEGIN: Final = (
+    ORDERED, PLAN_ASKED, DELETE_ASKED, UNDELETE_ASKED, RESTRICTED, SUSPEND_ASKED, RESUME_ASKED,
+)  # fmt: skip
 """The kinds of event that a reconciling begins with."""
 
 _columns = select(*cloud_registry.c, cloud_project.c.account_id).join_from(
@@ -156,6 +163,8 @@ class Registry:
     delete_asked_at: int | None
     closed_at: int | None
     destroyed_at: int | None
+    suspension: str
+    suspended_for: str
     account_id: str
 
 
@@ -348,7 +357,9 @@ async def undelete(tx: Tx, cloud_project_id: str, registry: str, *, origin: Orig
         raise UndeleteRefused(f"the registry is {found.status}: only one that was deleted can be taken back")
     if found.delete_after is None or found.delete_after <= tx.at:
         raise UndeleteRefused("the time in which this registry could be taken back is over")
-    await _want(tx, found, wanted=READY, status=RESTORING, plan=found.plan)
+    # What the provider has suspended is not let go by deleting it for a moment.
+    wanted = SUSPENDED if found.suspension else READY
+    await _want(tx, found, wanted=wanted, status=RESTORING, plan=found.plan)
     await note(tx, UNDELETE_ASKED, found, origin)
     return await get(tx, cloud_project_id, registry)
 
@@ -408,7 +419,12 @@ def _after(tx: Tx, found: Registry) -> int:
 
 def not_ready(found: Registry, what: str, *allowed: str) -> NotReady:
     """Make the refusal of what a registry's status does not allow."""
+    why = (
+        f", since the provider has suspended its {found.suspension} ({found.suspended_for})"
+        if found.suspension
+        else ""
+    )
     return NotReady(
-        f"the registry is {found.status}: you can {what} when it is {' or '.join(allowed)}",
+        f"the registry is {found.status}{why}: you can {what} when it is {' or '.join(allowed)}",
         status=found.status,
     )

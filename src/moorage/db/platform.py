@@ -204,6 +204,7 @@ recovery_code = _table(
 # catalogue, ``version`` that of the registry's software. ``entry_uuid`` names its place in the
 # cell's directory, null until it has one. Deleted, it serves nobody since ``closed_at`` and can be taken back until
 # ``delete_after``; ``deleted_at`` says that it no longer can, and ``destroyed_at`` that nothing of it is left.
+# ``suspension`` is what the provider has stopped and ``suspended_for`` why; it outlasts a deletion that is taken back.
 cloud_registry = _table(
     "cloud_registry", "access",
     _id(), _to("cloud_project_id", cloud_project.c.id), _text("name"), _text("region"), _text("plan"),
@@ -212,7 +213,8 @@ cloud_registry = _table(
     _big("created_at"), _big("delivered_at", null=True), _big("updated_at"),
     _big("delete_after", null=True), _big("deleted_at", null=True), _text("error", default=""),
     _big("delete_asked_at", null=True), _big("closed_at", null=True), _big("destroyed_at", null=True),
-    _one_of("wanted", "READY", "SUSPENDED", "DELETED"),
+    _text("suspension", default=""), _text("suspended_for", default=""),
+    _one_of("wanted", "READY", "SUSPENDED", "DELETED"), _one_of("suspension", "", "pulls", "pushes"),
     _one_of(
         "status", "INSTALLING", "READY", "UPDATING", "SCALING_UP", "SUSPENDING", "SUSPENDED", "RESTORING", "DELETING",
         "DELETED", "ERROR",

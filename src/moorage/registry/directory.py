@@ -3,10 +3,13 @@
 The last known answer is kept, so pulls go on when the cell's database cannot be asked.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from sqlalchemy import select
 
@@ -17,6 +20,7 @@ from moorage.oci.errors import Denied
 from moorage.registry.address_rules import AddressRules, are_kept
 
 READY = "READY"
+SUSPENDED = "SUSPENDED"
 DELETED = "DELETED"
 FRESH = 0.5
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -63,6 +67,55 @@ class Entry:
     limit_bytes: int
     first: int
 
+    @property
+    def suspension(self) -> Suspension | None:
+        """Tell what of it is suspended."""
+        return Suspension.read(self.state)
+
+    @property
+    def is_served(self) -> bool:
+        """Say whether it answers anybody: one whose pushes alone are suspended does."""
+        if self.state == READY:
+            return True
+        suspension = self.suspension
+        return suspension is not None and suspension.what is What.PUSHES
+
+
+class What(StrEnum):
+    """What a suspension stops."""
+
+    PULLS = "pulls"
+    """Everything: pulls, pushes, tokens and pages."""
+    PUSHES = "pushes"
+    """Every change under /v2; pulls go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """What the provider has stopped, and why. It stands in an entry's state, so it holds though the platform is away."""
+
+    what: What
+    reason: str
+
+    @classmethod
+    def read(cls, state: str) -> Suspension | None:
+        """Read an entry's state."""
+        word, _, rest = state.partition(" ")
+        what, _, reason = rest.partition(" ")
+        return cls(What(what), reason) if word == SUSPENDED and what in set(What) else None
+
+    def __str__(self) -> str:
+        """Write it as an entry's state."""
+        return f"{SUSPENDED} {self.what} {self.reason}"
+
+    @property
+    def problem(self) -> Denied:
+        """Give what is answered to whoever asks for what is stopped."""
+        stopped = "pushes" if self.what is What.PUSHES else "pulls and pushes"
+        return Denied(
+            f"the provider has suspended {stopped} of this registry: {self.reason}", rule="suspended"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -92,7 +145,7 @@ class Directory:
         if not self._seen.entries or self.clock() - self._asked > FRESH:
             await self.refresh()
         found = self._find(authority, port)
-        if found is not None and found.state != READY:
+        if found is not None and not found.is_served:
             raise _not_serving(found)
         if found is None:
             message = (
@@ -159,6 +212,8 @@ def _not_serving(found: Entry) -> Problem:
         return Denied(
             "this registry was deleted and answers nobody: its owner can take that back while its grace lasts"
         )
+    if found.suspension is not None:
+        return found.suspension.problem
     return Unavailable("this registry is being made", retry_after=2)
 
 

@@ -74,6 +74,13 @@ class Registry(Model):
         Meta(description="Until when a deleted registry can be taken back.", extra_json_schema=ADDED),
     ] = None
     error: Annotated[str | None, Meta(description="Why the status is ERROR.", extra_json_schema=ADDED)] = None
+    suspension: Annotated[
+        str | None,
+        Meta(description="What the provider has stopped: pulls, or pushes alone.", extra_json_schema=ADDED),
+    ] = None
+    suspended_for: Annotated[
+        str | None, Meta(description="Why the provider has stopped that.", extra_json_schema=ADDED)
+    ] = None
 
 
 class RegistryCreation(Given):

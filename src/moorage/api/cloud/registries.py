@@ -203,6 +203,8 @@ def _registry(found: Registry) -> models.Registry:
         version=found.version,
         delete_after=times.written_or_none(found.delete_after) if ending else None,
         error=found.error or None,
+        suspension=found.suspension or None,
+        suspended_for=found.suspended_for or None,
     )
 
 

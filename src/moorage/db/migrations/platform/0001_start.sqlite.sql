@@ -364,8 +364,11 @@ CREATE TABLE cloud_registry (
 	delete_asked_at BIGINT,
 	closed_at BIGINT,
 	destroyed_at BIGINT,
+	suspension TEXT DEFAULT '' NOT NULL,
+	suspended_for TEXT DEFAULT '' NOT NULL,
 	PRIMARY KEY (id),
 	CHECK (wanted IN ('READY', 'SUSPENDED', 'DELETED')),
+	CHECK (suspension IN ('', 'pulls', 'pushes')),
 	CHECK (status IN ('INSTALLING', 'READY', 'UPDATING', 'SCALING_UP', 'SUSPENDING', 'SUSPENDED', 'RESTORING', 'DELETING', 'DELETED', 'ERROR')),
 	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
 );
