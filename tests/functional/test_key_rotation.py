@@ -14,12 +14,15 @@ import pytest
 from sqlalchemy import select
 
 from moorage import parts, rekeying
-from moorage.cloud import credentials, provisioning
+from moorage.cloud import credentials, provisioning, registry_sign_in
+from moorage.cloud.registry_sign_in import Provider
 from moorage.db import Database, Statement
 from moorage.db.platform import application
+from moorage.db.tables import configuration as configured
 from moorage.db.tables import signing_key
-from moorage.identity import keys
+from moorage.identity import configuration, keys
 from moorage.identity.keys import MasterKey, MasterKeyWrong, Wrapped
+from moorage.registry.events import SYSTEM
 from moorage.rekeying import CannotRotate
 from tests.functional.cloud_world import ACCOUNT, ANYTHING, LOGIN
 from tests.worlds import World, opened
@@ -27,8 +30,12 @@ from tests.worlds import World, opened
 OLD, NEW = "0a" * 32, "0b" * 32
 TOKEN = "/service/token?service=harbor-registry&scope=repository:library/app:pull"
 REGISTRIES = 4
-SECRETS = REGISTRIES  # a signing key of each registry but one, and an application's secret
+SECRETS = (
+    REGISTRIES + 1
+)  # a signing key of each registry but one, an OIDC client's secret, and an application's
+PROVIDER = Provider("idp", "https://idp.example.com", "moorage", "openid", "the-clients-secret")
 _MASTERS = Statement(select(signing_key.c.master))
+_OF_CONFIGURATION = Statement(select(configured.c.master).where(configured.c.master.is_not(None)))
 _OF_APPLICATIONS = Statement(select(application.c.master))
 
 
@@ -58,13 +65,20 @@ class Cell:
             self.world.parts.platform, master or self.world.parts.master, self.application.key, self.consumer
         )
         assert found.secret == self.application.secret
+        entry, name = self.world.entry, registry_sign_in.WRAPPED
+        kept = (await configuration.get((await self.world.registry(entry)).db, name))[name]
+        assert (
+            configuration.opened(kept, master or self.world.parts.master, entry.uuid, name)
+            == "the-clients-secret"
+        )
 
     async def masters(self) -> set[str]:
         """Name the master keys that any secret needs."""
         world = self.world
         rows = await world.parts.platform.all(_OF_APPLICATIONS)
         for entry in world.entries:
-            rows += await (await world.registry(entry)).db.all(_MASTERS)
+            db = (await world.registry(entry)).db
+            rows += [*await db.all(_MASTERS), *await db.all(_OF_CONFIGURATION)]
         return {row.master for row in rows}
 
     @asynccontextmanager
@@ -101,6 +115,8 @@ async def cell(place: parts.Place) -> AsyncIterator[Cell]:
             lambda tx: credentials.create_application(tx, master, account="a", login="l", name="one")
         )
         consumer = await db.change(lambda tx: credentials.create_validated(tx, made.id, "l", ANYTHING))
+        home = registry_sign_in.Place((await world.registry()).db, world.entry.uuid, master, SYSTEM)
+        await registry_sign_in.put_oidc(home, PROVIDER, delete_users=False)
         yield Cell(world, made, consumer, shown)
 
 
