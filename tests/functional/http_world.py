@@ -37,8 +37,6 @@ class App:
 
     file: Path
     kept: bytearray = field(default_factory=bytearray)
-    # How much was kept after each piece.
-    ends: list[int] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     extensions: list[set[str]] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
@@ -86,7 +84,6 @@ class App:
         def consume(piece: memoryview) -> None:
             self.threads.add(threading.get_ident())
             self.kept += piece
-            self.ends.append(len(self.kept))
             loop.call_soon_threadsafe(lambda: loop.create_task(tell()))
 
         try:

@@ -114,13 +114,11 @@ class Receiving:
     def _pump(self, buffer: memoryview) -> None:
         """Receive and consume as long as the sender keeps up, for one turn; in a worker thread."""
         ends = time.monotonic() + TURN
-        # Pieces end at multiples of their size: the page cache keeps one that begins at such a place as a whole.
-        size = len(buffer)
         ready = select.poll()
         ready.register(self.socket, select.POLLIN)
         while self.left and time.monotonic() < ends:
             try:
-                count = self.socket.recv_into(buffer[: min(self.left, size - self.total % size)])
+                count = self.socket.recv_into(buffer[: self.left])
             except (BlockingIOError, InterruptedError):
                 self._tell_of(min(WORTH_READING, self.left))
                 if not ready.poll(PATIENCE):
