@@ -24,6 +24,7 @@ from moorage.cli import reference
 from moorage.cli.commands import Inherited, say
 from moorage.cli.greeting import Greeting, Made
 from moorage.mailing import Mailed
+from moorage.operating import Operated
 from moorage.recording import Recorded
 from moorage.settings import Settings
 from moorage.supervisor import CannotListen, Child, Leash, Listener, Supervisor
@@ -39,7 +40,7 @@ SITES = {"registry": ("registry",), "console": ("console", "ops")}
 Sockets = Mapping[str, Sequence[socket.socket]]
 
 
-class Moorage(Recorded, Mailed):
+class Moorage(Recorded, Mailed, Operated):
     """Every command of the server, done."""
 
     def up(self) -> int:

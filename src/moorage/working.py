@@ -14,6 +14,7 @@ from moorage import __version__, ordering
 from moorage.accounting import Accounting
 from moorage.cloud import contents, heads, reconciling, registries, releases
 from moorage.cloud import events as cloud_events
+from moorage.cloud.entries import Entries
 from moorage.cloud.reconciling import Reconcile, Reconciler
 from moorage.db import Database, Vanished, files
 from moorage.errors import NewerSchema, Unavailable
@@ -167,6 +168,7 @@ class Worker:
                 for seconds, work_ in self.accounting.rounds():
                     group.create_task(self._every(seconds, work_))
                 group.create_task(self._every(HOUR, self.record))
+                group.create_task(self._every(CHECK, self.tend_grants))
                 if self.replicas is not None:
                     group.create_task(self._every(3.0, self._beat))
         finally:
@@ -210,6 +212,10 @@ class Worker:
             return
         if signed:
             LOG.info("signed heads of the ledger", extra={"chains": signed})
+
+    async def tend_grants(self) -> None:
+        """End the grants whose time is over, and tell of what was done with those in force."""
+        await Entries(self.parts.platform, self.reconciler.site).tend()
 
     async def reconcile(self, job: Reconcile) -> bool:
         """Do one round of a registry's reconciling."""

@@ -32,6 +32,7 @@ READS: Final = {
     "containerRegistry/users/get",
     "containerRegistry/ipRestrictions/registry/get", "containerRegistry/ipRestrictions/management/get",
     "containerRegistry/usage/get", "containerRegistry/limits/get", "containerRegistry/forecast/get", "inventory/get",
+    "containerRegistry/grant/get",
     "containerRegistry/responsibility/get", "containerRegistry/ledger/get", "containerRegistry/notification/get",
     "containerRegistry/openIdConnect/get",
 }  # fmt: skip
@@ -45,6 +46,7 @@ WRITES: Final = {
     "containerRegistry/openIdConnect/upsert",
     "containerRegistry/openIdConnect/edit", "containerRegistry/openIdConnect/delete", "containerRegistry/iam/enable",
     "containerRegistry/iam/disable",
+    "containerRegistry/grant/approve", "containerRegistry/grant/refuse", "containerRegistry/grant/end",
 }  # fmt: skip
 BILLS: Final = {"usage/bill/get"}
 # Who decides about others' rights is an owner: no policy makes one.
@@ -104,7 +106,7 @@ def filled(route: Route, project: str, registry: str = "", user: str = "1") -> s
     """Put values in a call's path."""
     values = {
         "serviceName": project, "registryID": registry, "userID": user, "regionName": "LOCAL", "activityId": "R18",
-        "eventId": NOBODYS,
+        "eventId": NOBODYS, "grantId": NOBODYS,
     }  # fmt: skip
     return "/1.0" + re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], NOBODYS), route.path)
 

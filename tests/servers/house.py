@@ -35,14 +35,15 @@ def environment(data: Path, *, source: str = str(SOURCE), **settings: str) -> di
 
 
 def moorage(
-    *arguments: str, data: Path, source: str = str(SOURCE), **settings: str
+    *arguments: str, data: Path, source: str = str(SOURCE), typed: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
+    """Run one command to its end; *typed* is its standard input."""
     return subprocess.run(
         [sys.executable, "-m", "moorage", *arguments],
         env=environment(data, source=source, **settings),
         capture_output=True,
         text=True,
+        input=typed,
         timeout=SECONDS,
         check=False,
     )

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from moorage.cli import mailing, recording
+from moorage.cli import mailing, operators, recording
 from moorage.cli.mailing import Mailing
+from moorage.cli.operators import Operating
 from moorage.cli.recording import Recording
 
 ABOUT = """\
@@ -35,7 +36,7 @@ class Inherited:
     sockets: tuple[tuple[str, int], ...]
 
 
-class Server(Recording, Mailing, Protocol):
+class Server(Recording, Mailing, Operating, Protocol):
     """What the commands do; each gives the status to exit with."""
 
     def up(self) -> int:
@@ -151,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
     _add_registries(commands)
     _add_applications(commands)
     _add_keys(commands)
+    operators.add(commands)
     recording.add(commands)
     _add_certificates(commands)
     mailing.add(commands)

@@ -20,6 +20,8 @@ CELLS: Final = ("local",)
 MOST_BYTES: Final = 1 << 62
 MOST_PARALLEL: Final = 4096
 LARGEST: Final = 1 << 20
+CUSTOMER, OPERATOR = "customer", "operator"
+APPROVERS: Final = (CUSTOMER, OPERATOR)
 
 _NAME = re.compile(r"[A-Z0-9][A-Z0-9-]{0,62}")
 _TEXT = re.compile(r"[\w.:-]{1,128}")
@@ -46,6 +48,8 @@ class Plan:
     updated_at: str
     currency: str
     price_hour: Mapping[str, Decimal]
+    approves_grants: str = CUSTOMER
+    """Who lets an operator of the provider's into a registry's content: its customer, or a second operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,7 @@ def _region(given: _Entry) -> Region:
 def _plan(given: _Entry, place: int) -> Plan:
     given.known(
         "id", "name", "grants", "code", "image_storage", "parallel_requests", "vulnerability", "trash_days",
-        "orderable", "created_at", "updated_at", "currency", "price_hour",
+        "orderable", "created_at", "updated_at", "currency", "price_hour", "approves_grants",
     )  # fmt: skip
     grants = provisioning.Plan(
         given.text("grants", "a short name of capital letters and digits", _NAME),
@@ -205,6 +209,9 @@ def _plan(given: _Entry, place: int) -> Plan:
         updated_at=given.text("updated_at", "a time such as 2026-01-31T00:00:00Z", _TIME),
         currency=given.text("currency", "a currency such as EUR", _CURRENCY),
         price_hour=_prices(given),
+        approves_grants=CUSTOMER
+        if "approves_grants" not in given.fields
+        else given.get("approves_grants", str, f"one of {', '.join(APPROVERS)}", APPROVERS.__contains__),
     )
 
 

@@ -48,7 +48,11 @@ _sums = select(
 _CHANGED = Statement(_sums.where(event.c.id > bindparam("after"), one_of(event.c.kind, "kinds")))
 _PULLED = Statement(
     _sums.where(
-        event.c.at > bindparam("after"), event.c.at <= bindparam("until"), one_of(event.c.kind, "kinds")
+        event.c.at > bindparam("after"),
+        event.c.at <= bindparam("until"),
+        one_of(event.c.kind, "kinds"),
+        # What the provider's people pull by a grant is told of one by one, as theirs.
+        event.c.party != PROVIDER,
     )
 )
 _ABOUT = Statement(

@@ -244,6 +244,29 @@ idempotency = _table(
 )
 Index("idempotency_created", idempotency.c.created_at)
 
+# --- who works for the provider --------------------------------------------------------------------------------
+
+# Operators are no logins: nothing of an account or of a registry is opened by one. ``password`` is an argon2id hash.
+operator = _table(
+    "operator", "access",
+    _id(), _text("name"), _text("password"), _flag("disabled"), _big("created_at"),
+)
+Index("operator_name", operator.c.name, unique=True)
+
+# ``approver`` is the party that decides, as the plan said when it was asked for. ``robot`` is the number, in the registry, of the
+# robot that it has opened, null once that is gone. ``scope`` is a project of the registry, or * for all.
+operator_grant = _table(
+    "operator_grant", "record",
+    _id(), _to("operator_id", operator.c.id), _to("cloud_registry_id", cloud_registry.c.id),
+    _text("reason"), _text("scope"), _text("approver"), _text("state"), _big("asked_at"), _big("until"),
+    _big("decided_at", null=True), _text("decided_by", default=""),
+    _big("ended_at", null=True), _text("ended_by", default=""), _big("robot", null=True),
+    _one_of("approver", "customer", "operator"), _one_of("state", "ASKED", "APPROVED", "REFUSED", "ENDED"),
+)
+Index("operator_grant_registry", operator_grant.c.cloud_registry_id, operator_grant.c.asked_at)
+Index("operator_grant_operator", operator_grant.c.operator_id)
+Index("operator_grant_until", operator_grant.c.state, operator_grant.c.until)
+
 # --- what the provider signs with --------------------------------------------------------------------------------
 
 # ``public`` is an Ed25519 key's public half and ``id`` its SHA-256's first half; the private half is wrapped by the master

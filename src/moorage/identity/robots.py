@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from moorage.identity.callers import Caller
 
 FOR_EVER: Final = -1
+GRANT_PREFIX: Final = "grant-"
+"""What robots are called that the provider's people enter by, and no other robot is."""
 EVERY_PROJECT: Final = "*"
 SYSTEM: Final = "/"
 LONGEST_NAME: Final = 255
@@ -134,9 +136,10 @@ async def create(
     grants: Collection[Grant],
     creator: Caller,
     days: int = FOR_EVER,
+    until: int | None = None,
     description: str = "",
 ) -> NewRobot:
-    """Make a robot of a project, or of the whole registry without an *owner*."""
+    """Make a robot of a project, or of the whole registry without an *owner*; it expires after days, or at a moment."""
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise RobotInvalid(
             "a robot's name is lower-case letters and digits, joined by one of . _ -",
@@ -144,12 +147,17 @@ async def create(
         )
     if days != FOR_EVER and not 1 <= days <= LONGEST_DURATION:
         raise RobotInvalid(f"a robot lives 1 to {LONGEST_DURATION} days, or -1 for ever", duration=days)
+    if until is None and name.startswith(GRANT_PREFIX):
+        raise RobotInvalid(
+            f"names that begin with {GRANT_PREFIX} are those of the provider's grants", name=name
+        )
     _check(grants, owner)
     full = f"{owner.name}+{name}" if owner else name
     if await tx.one(_FIND, name=full) is not None:
         raise RobotExists(name=ROBOT_PREFIX + full)
     secret = new_secret()
-    until = None if days == FOR_EVER else tx.at + days * _DAY
+    if days != FOR_EVER:
+        until = tx.at + days * _DAY
     row = await tx.one(
         _ADD, project=owner.id if owner else None, name=full, description=description,
         secret=_hash(secret), duration=days, expires_at=until, creator_kind=creator.kind,
@@ -158,6 +166,12 @@ async def create(
     assert row is not None
     await _give(tx, row.id, grants)
     return NewRobot(int(row.id), ROBOT_PREFIX + full, secret, until)
+
+
+async def find(tx: Tx, name: str) -> int | None:
+    """Give the number of the robot of this name, without its prefix."""
+    row = await tx.one(_FIND, name=name)
+    return None if row is None else int(row.id)
 
 
 async def set_grants(tx: Tx, number: int, grants: Collection[Grant]) -> None:

@@ -10,13 +10,15 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, delete, select
 
 from moorage.db import Database, Statement, Tx, Vanished, insert
 from moorage.db.tables import event, outbox
 from moorage.errors import Unavailable
+from moorage.identity.accounts import ROBOT_PREFIX
+from moorage.identity.robots import GRANT_PREFIX
 
 TOGETHER = 60_000_000
 """Microseconds in which what is alike is counted in one row."""
@@ -37,6 +39,8 @@ class Origin:
 
 
 SYSTEM = Origin()
+BY_GRANT: Final = f"{ROBOT_PREFIX}{GRANT_PREFIX}"
+"""How the actor is called who enters by a grant of the provider's."""
 
 _ADD = Statement(
     insert(outbox).values(
@@ -172,7 +176,7 @@ def _as_row(seen: Seen, row: _Row, now: int) -> dict[str, object]:
         "kind": seen.kind,
         "at": row.at,
         "actor": seen.actor,
-        "party": "customer",
+        "party": "provider" if seen.actor.startswith(BY_GRANT) else "customer",
         "outcome": "denied" if seen.rule else "success",
         "rule": seen.rule,
         "request_id": row.request_id,

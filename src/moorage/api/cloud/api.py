@@ -13,6 +13,7 @@ from moorage.api.cloud.billing import Billing
 from moorage.api.cloud.browser_sessions import BrowserSessions
 from moorage.api.cloud.clients import Clients
 from moorage.api.cloud.endpoints import CloudApi
+from moorage.api.cloud.grants import Grants
 from moorage.api.cloud.ledger import Responsibility
 from moorage.api.cloud.members import Members
 from moorage.api.cloud.policies import Policies
@@ -67,6 +68,7 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
             *Usage(desk).routes(),
             *Billing(desk).routes(),
             *Responsibility(desk.platform).routes(),
+            *Grants(desk).routes(),
             *SigningKeys(desk.platform).routes(),
             *SignIn(registries, master).routes(),
             *(route for part in Part for route in Restrictions(desk, part).routes()),

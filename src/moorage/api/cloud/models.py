@@ -395,6 +395,26 @@ class Notifications(Model):
     next: int | None
 
 
+class Grant(Model):
+    """An entry into the registry's content that an operator of the provider asked for."""
+
+    id: str
+    operator: str
+    reason: str
+    scope: Annotated[str, Meta(description="A project of the registry, or * for all.")]
+    approver: Annotated[
+        str, Meta(description="Who approves it, by the plan: customer, or operator (a second one).")
+    ]
+    state: Annotated[str, Meta(description="ASKED, APPROVED, REFUSED or ENDED.")]
+    asked_at: str
+    until: str
+    decided_at: str | None
+    decided_by: str | None
+    ended_at: str | None
+    ended_by: str | None
+    opened: Annotated[bool, Meta(description="Whether the operator has entered by it.")]
+
+
 class SigningKey(Model):
     """The public half of a key that the provider signs with."""
 

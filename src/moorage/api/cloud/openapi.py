@@ -40,6 +40,7 @@ _PARAMETERS: Final = {
     "activityId": "The activity's id, R01 to R49",
     "eventId": "The event's id",
     "sessionId": "The session's id",
+    "grantId": "The grant's id",
 }
 
 

@@ -148,6 +148,17 @@ CREATE INDEX mail_due ON mail (next_at) WHERE state = 'waiting';
 
 CREATE UNIQUE INDEX mail_event ON mail (event, address);
 
+CREATE TABLE operator (
+	id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	password TEXT NOT NULL,
+	disabled SMALLINT DEFAULT 0 NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX operator_name ON operator (name);
+
 CREATE TABLE plan_span (
 	cloud_registry_id TEXT NOT NULL,
 	since BIGINT NOT NULL,
@@ -490,6 +501,34 @@ CREATE TABLE destruction (
 );
 
 CREATE INDEX destruction_look ON destruction (ended_at) WHERE looked_at IS NULL;
+
+CREATE TABLE operator_grant (
+	id TEXT NOT NULL,
+	operator_id TEXT NOT NULL,
+	cloud_registry_id TEXT NOT NULL,
+	reason TEXT NOT NULL,
+	scope TEXT NOT NULL,
+	approver TEXT NOT NULL,
+	state TEXT NOT NULL,
+	asked_at BIGINT NOT NULL,
+	until BIGINT NOT NULL,
+	decided_at BIGINT,
+	decided_by TEXT DEFAULT '' NOT NULL,
+	ended_at BIGINT,
+	ended_by TEXT DEFAULT '' NOT NULL,
+	robot BIGINT,
+	PRIMARY KEY (id),
+	CHECK (approver IN ('customer', 'operator')),
+	CHECK (state IN ('ASKED', 'APPROVED', 'REFUSED', 'ENDED')),
+	FOREIGN KEY(operator_id) REFERENCES operator (id),
+	FOREIGN KEY(cloud_registry_id) REFERENCES cloud_registry (id)
+);
+
+CREATE INDEX operator_grant_operator ON operator_grant (operator_id);
+
+CREATE INDEX operator_grant_registry ON operator_grant (cloud_registry_id, asked_at);
+
+CREATE INDEX operator_grant_until ON operator_grant (state, until);
 
 CREATE TABLE policy_identity (
 	policy_id TEXT NOT NULL,
