@@ -14,7 +14,11 @@ import pytest
 
 from moorage.api.http import responses
 from moorage.api.http.limits import Limits
-from tests.functional.http_world import BIG, MIB, Site, Start, descriptors, push
+from tests.functional.http_world import BIG, MIB, Site, Start, descriptors, eventually, push
+
+# More than the kernel holds of what is not read.
+LONG = 256 * MIB
+SOME = 300 * 1024
 
 # Ending
 
@@ -38,20 +42,30 @@ async def test_an_upload_in_flight_finishes_within_the_grace(site: Site):
     await idle.close()
 
 
-async def test_an_upload_that_never_ends_is_cut_at_the_grace(start_site: Start):
+async def test_a_hundred_transfers_that_never_end_are_cut_at_the_grace(start_site: Start):
     before = descriptors()
     site = await start_site(Limits(), grace=0.2)
-    client = await site.connect()
-    await client.send(push(len(BIG)) + BIG[:MIB])
-    await site.app.until_kept(MIB)
+    os.truncate(site.app.file, LONG)
+    pushes = [await site.connect() for _ in range(50)]
+    pulls = [await site.connect() for _ in range(50)]
+    for client in pushes:
+        await client.send(push(len(BIG)) + BIG[:SOME])
+    for client in pulls:
+        client.stop_reading()
+        await client.send(b"GET /pull HTTP/1.1\r\nHost: h\r\n\r\n")
+    await site.app.until_kept(50 * SOME)
+    await eventually(lambda: len(site.app.extensions) == 100)
 
     await site.stop()
 
-    assert site.app.ended == ["CancelledError"]
-    assert await client.closed() == b""
-    await client.close()
+    assert site.app.ended == ["CancelledError"] * 100
     assert site.connections == []
-    assert descriptors() <= before
+    assert [await client.closed() for client in pushes] == [b""] * 50
+    pulls[0].go_on_reading()
+    assert len(await pulls[0].closed()) < LONG
+    for client in [*pushes, *pulls]:
+        await client.close()
+    await eventually(lambda: descriptors() <= before)
 
 
 def test_a_process_told_to_end_answers_what_it_has_and_exits_cleanly(
