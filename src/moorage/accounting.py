@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from moorage.cloud import catalogue, mails, metering
+from moorage.cloud import catalogue, devices, mails, metering
 from moorage.cloud.alerts import Alerts
 from moorage.cloud.metering import Metering, Stored
 from moorage.db import Database, Vanished
@@ -77,7 +77,8 @@ class Accounting:
         await self.metering.sweep(self.platform.now())
 
     async def send(self) -> None:
-        """Send the mails that are due; without a mail server they wait."""
+        """Tell users what concerns their sign-in, and send the mails that are due; without a mail server they wait."""
+        await devices.tell(self.platform, self.alerts.language)
         if self.server is not None:
             await mails.send_due(self.platform, self.server)
 

@@ -15,6 +15,8 @@ from starlette.types import Scope
 from moorage.errors import Problem
 
 NAME: Final = "moorage"
+DEVICE: Final = "moorage-device"
+"""Says which browser it is, signed in or not; alone it opens nothing."""
 GUARD: Final = "x-moorage-guard"
 """The header in which a page's script sends what only the console's pages know."""
 
@@ -32,22 +34,24 @@ def audience(scope: Scope) -> str:
     return f"console {_address(scope)}"
 
 
-def read(scope: Scope) -> str | None:
+def read(scope: Scope, what: str = NAME) -> str | None:
     """Give the session's cookie; of two of one name neither is believed, for one was put there by another host."""
     found = []
     for line in _all(scope, b"cookie"):
         for pair in line.split(";"):
             name, _, value = pair.strip().partition("=")
-            if name == _name(scope):
+            if name == _name(scope, what):
                 found.append(value)
     return found[0] if len(found) == 1 and found[0] else None
 
 
-def written(scope: Scope, token: str) -> str:
+def written(scope: Scope, token: str, what: str = NAME, *, seconds: int | None = None) -> str:
     """Write the header that gives a browser its session's cookie; an empty token takes it away."""
     cookie: SimpleCookie = SimpleCookie()
-    name = _name(scope)
+    name = _name(scope, what)
     cookie[name] = token
+    if seconds is not None:
+        cookie[name]["max-age"] = seconds
     cookie[name]["path"] = "/"
     cookie[name]["httponly"] = True
     cookie[name]["samesite"] = "Lax"
@@ -68,8 +72,8 @@ def check_origin(scope: Scope) -> None:
         raise CrossSite
 
 
-def _name(scope: Scope) -> str:
-    return f"__Host-{NAME}" if scope["scheme"] == "https" else NAME
+def _name(scope: Scope, what: str) -> str:
+    return f"__Host-{what}" if scope["scheme"] == "https" else what
 
 
 def _address(scope: Scope) -> str:

@@ -23,6 +23,8 @@ from moorage.api.cloud.endpoints import CloudApi
 from moorage.api.cloud.routes import Table
 from moorage.api.forwarded import Proxies
 from moorage.api.front import front
+from moorage.db import Database
+from moorage.identity.passwords import Passwords
 from moorage.web import validation
 from moorage.web.sign_in import SignIn
 from moorage.web.validation import Validation
@@ -30,6 +32,7 @@ from tests.functional.cloud_world import MASTER, Person, Platform
 from tests.worlds import PASSWORD
 
 SECOND = 1_000_000
+NAMES = {"moorage", "__Host-moorage"}
 
 
 class Forms(HTMLParser):
@@ -68,7 +71,7 @@ class Browser:
     @property
     def cookie(self) -> str:
         """Give what the session's cookie holds."""
-        return next((one.value or "" for one in self.client.cookies.jar), "")
+        return next((one.value or "" for one in self.client.cookies.jar if one.name in NAMES), "")
 
     async def guard(self) -> dict[str, str]:
         """Give the header that the session's pages send with a change."""
@@ -99,9 +102,11 @@ class Console:
         """Give the name that alice signs in with."""
         return f"{self.alice.account_name}/alice"
 
-    async def browser(self, base_url: str = "http://localhost:8080", **headers: str) -> Browser:
-        """Open a browser."""
-        client = await self.platform.client(self.app)
+    async def browser(
+        self, base_url: str = "http://localhost:8080", address: str = "127.0.0.1", **headers: str
+    ) -> Browser:
+        """Open a browser at an address."""
+        client = await self.platform.client(self.app, client=(address, 1))
         client.base_url = httpx.URL(base_url)
         client.headers.update(headers)
         self.browsers.append(Browser(client, self.user))
@@ -122,6 +127,10 @@ class Console:
         """Give the time in seconds."""
         return self.platform.db.now() // SECOND
 
+    def use(self, passwords: Passwords) -> None:
+        """Check passwords otherwise from now on."""
+        self.app = opened(self.platform.db, passwords)
+
 
 def totp(key: str, now: int) -> str:
     """Compute a code as RFC 6238 has it, in words of our own."""
@@ -131,10 +140,8 @@ def totp(key: str, now: int) -> str:
     return f"{number % 1_000_000:06}"
 
 
-@pytest.fixture
-async def console(platform: Platform) -> Console:
-    """Open the console on each engine."""
-    db, passwords = platform.db, platform.passwords
+def opened(db: Database, passwords: Passwords) -> ASGIApp:
+    """Put the console together."""
     table = Table(
         [
             *Auth(db, validation.PATH).routes(),
@@ -144,6 +151,11 @@ async def console(platform: Platform) -> Console:
         ]
     )
     pages = [*Validation(db, MASTER, passwords).routes(), *SignIn(db, MASTER, passwords).routes()]
-    app = front(Router(pages, default=CloudApi(db, MASTER, table)), Proxies(()))
+    return front(Router(pages, default=CloudApi(db, MASTER, table)), Proxies(()))
+
+
+@pytest.fixture
+async def console(platform: Platform) -> Console:
+    """Open the console on each engine."""
     alice = await platform.person("alice")
-    return Console(platform, app, alice)
+    return Console(platform, opened(platform.db, platform.passwords), alice)

@@ -224,13 +224,14 @@ async def check(db: Database, master: MasterKey, login: str, code: str, account:
 
 
 async def sign_in(
-    db: Database, master: MasterKey, passwords: Passwords, name: str, password: str, code: str, origin: Origin
-) -> Login:
+    db: Database, master: MasterKey, passwords: Passwords, name: str, password: str, code: str, origin: Origin, *,
+    device: str = "",
+) -> Login:  # fmt: skip
     """Give the user of this name, password and, if they have a second factor, code.
 
     Raises SignInRefused or TooManyRequests, and only to who knows the password CodeNeeded, CodeWrong or CodesSlowed.
     """
-    found = await logins.sign_in(db, passwords, name, password, origin)
+    found = await logins.sign_in(db, passwords, name, password, origin, device=device)
     await check(db, master, found.id, code, found.account_id, origin)
     return found
 

@@ -63,6 +63,38 @@ def storage_alert(alert: StorageAlert, language: str) -> Letter:
     )  # fmt: skip
 
 
+def new_browser(user: str, agent: str, address: str, language: str) -> Letter:
+    """Tell that a user has signed in at a browser that is new to them."""
+    _ = texts.catalogue(language).gettext
+    facts = {"user": user, "agent": agent or "?", "address": address or "?"}
+    return _letter(
+        language,
+        _("{user} has signed in at a new browser").format(**facts),
+        [
+            _(
+                "{user} has just signed in at a browser that was not seen before: {agent}, from {address}."
+            ).format(**facts),
+            _("If that was not you, change your password: every session and key ends with it."),
+        ],
+    )
+
+
+def guessed_at(user: str, count: int, language: str) -> Letter:
+    """Tell that many wrong passwords came for a user."""
+    _ = texts.catalogue(language).gettext
+    facts = {"user": user, "count": count}
+    return _letter(
+        language,
+        _("Somebody is guessing the password of {user}").format(**facts),
+        [
+            _(
+                "{count} wrong passwords came for {user} within an hour. They are slowed down; you are not locked out."
+            ).format(**facts),
+            _("If your password is short or used elsewhere, change it, and set up a second factor."),
+        ],
+    )
+
+
 def size(count: int) -> str:
     """Write a number of bytes for people."""
     value = float(count)

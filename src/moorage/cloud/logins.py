@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, select, update
 
-from moorage.cloud import events
+from moorage.cloud import devices, events
 from moorage.cloud.events import Origin
 from moorage.db import Database, Reader, Statement
 from moorage.db.platform import account, login
@@ -125,19 +125,26 @@ async def find(db: Reader, name: str) -> Login | None:
     return _login(rows[0])
 
 
-async def sign_in(db: Database, passwords: Passwords, name: str, password: str, origin: Origin) -> Login:
+async def sign_in(
+    db: Database, passwords: Passwords, name: str, password: str, origin: Origin, *, device: str = ""
+) -> Login:
     """Give the user of this name and password, or raise SignInRefused, or TooManyRequests.
 
-    Wrong passwords are put off longer each time, by the address that they come from: nobody locks another out. Those for a
+    Wrong passwords are put off longer each time, by the address that they come from, and once many came for a user, checked one
+    at a time; who comes with a *device* of theirs waits for none of that, so nobody locks another out. Those for a
     user whom there is are noted in the record, and no others: nobody fills it with names.
     """
-    return await _believe(db, passwords, await find(db, name), name, password, origin)
+    found = await find(db, name)
+    known = await devices.known(db, found.id if found else "", device)
+    return await _believe(db, passwords, found, name, password, origin, known=known)
 
 
 async def prove(db: Database, passwords: Passwords, id_: str, password: str, origin: Origin) -> Login:
     """Give a user who is signed in already if this is their password, or raise SignInRefused, or TooManyRequests."""
     row = await db.one(_BY_ID, id=id_)
-    return await _believe(db, passwords, None if row is None else _login(row), id_, password, origin)
+    return await _believe(
+        db, passwords, None if row is None else _login(row), id_, password, origin, known=True
+    )
 
 
 async def named(db: Reader, account_id: str, name: str) -> Login | None:
@@ -147,13 +154,23 @@ async def named(db: Reader, account_id: str, name: str) -> Login | None:
 
 
 async def _believe(
-    db: Database, passwords: Passwords, found: Login | None, name: str, password: str, origin: Origin
+    db: Database,
+    passwords: Passwords,
+    found: Login | None,
+    name: str,
+    password: str,
+    origin: Origin,
+    *,
+    known: bool,
 ) -> Login:
     hashed = found.password if found else None
-    right = await passwords.verify(password, hashed, address=origin.address, name=name)
+    right = await passwords.verify(
+        password, hashed, address=origin.address, name=name, whose=name[:LONGEST].lower(), known=known
+    )
     if found is None:
         raise SignInRefused
     if not right:
+        await devices.guessed(db, found.id)
         rule = "wrong password"
         await events.deny(db, "user.sign-in", origin, rule=rule, target=found.id, account=found.account_id)
         raise SignInRefused

@@ -198,6 +198,25 @@ recovery_code = _table(
     _to("login_id", login.c.id, key=True), Column("hash", BYTES, primary_key=True), _big("created_at"),
 )
 
+# Browsers that a user has signed in at, by the SHA-256 of a cookie of their own: a right password from one waits for nobody.
+# ``told_at`` is null until the user is told of a new one.
+known_device = _table(
+    "known_device", "access",
+    Column("hash", BYTES, primary_key=True), _to("login_id", login.c.id), _big("created_at"), _big("last_used_at"),
+    _text("address"), _text("agent"), _big("told_at", null=True),
+)
+Index("known_device_login", known_device.c.login_id, known_device.c.last_used_at)
+Index(
+    "known_device_untold", known_device.c.created_at,
+    sqlite_where=text("told_at IS NULL"), postgresql_where=text("told_at IS NULL"),
+)
+
+# How many wrong passwords came for a user since a moment, and when the user was told of it last.
+login_guess = _table(
+    "login_guess", "access",
+    _to("login_id", login.c.id, key=True), _big("count"), _big("since"), _big("told_at", default=0),
+)
+
 # --- what was ordered ------------------------------------------------------------------------------------------
 
 # ``wanted`` is what should be and ``status`` what is: reconciling leads the one to the other. ``plan`` is a plan of the

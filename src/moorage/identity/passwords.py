@@ -15,7 +15,7 @@ import os
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from argon2 import PasswordHasher, Type
@@ -24,7 +24,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from moorage.oci.errors import TooManyRequests
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 LONGEST: Final = 1024
 """No password is longer (in bytes); longer ones are wrong without a look."""
@@ -38,6 +38,10 @@ _FREE_FAILURES = 3
 _FIRST_DELAY = 0.25
 _LONGEST_DELAY = 2.0
 _FORGIVEN_AFTER = 60.0
+_GUESSES = 10
+_CALM_AFTER = 900.0
+_TURN = 0.5
+"""Seconds: two guesses a second at one user, from however many addresses; the user is told of them long before a million."""
 
 
 def lane_of(address: str, name: str) -> str:
@@ -83,11 +87,21 @@ class Passwords:
         """Say whether *hashed* was made with other parameters than today's."""
         return not hashed.startswith(self._made_like)
 
-    async def verify(self, password: str, hashed: str | None, *, address: str, name: str = "") -> bool:
+    async def verify(
+        self,
+        password: str,
+        hashed: str | None,
+        *,
+        address: str,
+        name: str = "",
+        whose: str = "",
+        known: bool = False,
+    ) -> bool:
         """Say whether *password* is the one *hashed*; None, for no such user, is as much work.
 
         Raises TooManyRequests when too many checks from one *address* (or, when that is not
-        known, of one *name*), or too many of all, are waiting.
+        known, of one *name*), or too many of all, are waiting. Of *whose* password many were wrong lately, wherever they came
+        from, is checked one at a time; from a *known* browser of theirs nobody waits for others.
         """
         kept = hashed or self._nobody
         if len(password) > LONGEST:
@@ -99,11 +113,13 @@ class Passwords:
             right = await asyncio.shield(asked)
         if right and hashed:
             return True
-        lane = lane_of(address, name)
+        lane = f"known {whose}" if known else lane_of(address, name)
         with self._lanes.enter(lane):
             if right is None:
-                right = await self._find_out(fact, kept, password)
+                async with self._lanes.turn("" if known else whose):
+                    right = await self._find_out(fact, kept, password)
             if not right or not hashed:
+                self._lanes.guessed(whose)
                 await self._lanes.put_off(lane)
                 return False
         return True
@@ -150,6 +166,39 @@ class _Lanes:
         self._inside: dict[str, int] = {}
         self._all = 0
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._guesses: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._turns: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+
+    @asynccontextmanager
+    async def turn(self, whose: str) -> AsyncIterator[None]:
+        """Wait for a turn at a user who is guessed at, or raise TooManyRequests; at anybody else there is nothing to wait for."""
+        count, last = self._guesses.get(whose, (0, 0.0))
+        if count < _GUESSES or self._clock() - last > _CALM_AFTER:
+            yield
+            return
+        lock, waiting = self._turns.setdefault(whose, (asyncio.Lock(), []))
+        if len(waiting) >= _IN_A_LANE:
+            told = "too many wrong passwords came for this user: try again in a moment, or from a browser that you have used"
+            raise TooManyRequests(told, retry_after=2)
+        waiting.append(None)
+        try:
+            async with lock:
+                await self._pause(_TURN)
+                yield
+        finally:
+            waiting.pop()
+            if not waiting:
+                self._turns.pop(whose, None)
+
+    def guessed(self, whose: str) -> None:
+        """Count a wrong password for a user, or for a name that is none."""
+        if not whose:
+            return
+        now = self._clock()
+        count, last = self._guesses.pop(whose, (0, now))
+        self._guesses[whose] = (1 if now - last > _CALM_AFTER else count + 1), now
+        if len(self._guesses) > _LANES:
+            self._guesses.popitem(last=False)
 
     @contextmanager
     def enter(self, lane: str) -> Iterator[None]:

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from moorage import cookies
-from moorage.cloud import factors, sessions
+from moorage.cloud import devices, factors, sessions
 from moorage.cloud.sessions import Session, SessionInvalid
 from moorage.db import Database, Tx
 from moorage.errors import Problem
@@ -85,11 +85,13 @@ class SignIn:
         try:
             cookies.check_origin(request.scope)
             form = await forms.read(request)
-            token = await self._begun(request, form)
+            token, device = await self._begun(request, form)
         except Problem as problem:
             return _form(_next(form.get("next", "")), user=form.get("user", ""), problem=problem)
         answer = RedirectResponse(_next(form.get("next", "")), 303, headers=forms.HEADERS)
         answer.headers.append("set-cookie", cookies.written(request.scope, token))
+        kept = cookies.written(request.scope, device, cookies.DEVICE, seconds=devices.LASTS // SECOND)
+        answer.headers.append("set-cookie", kept)
         return answer
 
     async def listed(self, request: Request) -> Response:
@@ -136,11 +138,12 @@ class SignIn:
         answer.headers.append("set-cookie", cookies.written(request.scope, ""))
         return answer
 
-    async def _begun(self, request: Request, form: dict[str, str]) -> str:
-        origin = forms.origin(request)
+    async def _begun(self, request: Request, form: dict[str, str]) -> tuple[str, str]:
+        """Begin or prove a session; give its cookie, and that of the browser."""
+        origin, device = forms.origin(request), cookies.read(request.scope, cookies.DEVICE) or ""
         user = await factors.sign_in(
             self.db, self.master, self.passwords, form.get("user", ""), form.get("password", ""), form.get("code", ""),
-            origin,
+            origin, device=device,
         )  # fmt: skip
         origin = forms.origin(request, f"{user.account_name}/{user.name}")
         try:
@@ -148,13 +151,14 @@ class SignIn:
         except SessionInvalid:
             before = None
 
-        async def work(tx: Tx) -> str:
+        async def work(tx: Tx) -> tuple[str, str]:
+            kept = await devices.remember(tx, user.id, device, origin)
             if before is not None and before.user.id == user.id:
-                return await sessions.prove(tx, before, origin)
+                return await sessions.prove(tx, before, origin), kept
             if before is not None:
                 old = before.user
                 await sessions.end(tx, old.id, before.id, old.account_id, origin)
-            return await sessions.begin(tx, user, cookies.audience(request.scope), origin)
+            return await sessions.begin(tx, user, cookies.audience(request.scope), origin), kept
 
         return await self.db.change(work)
 

@@ -117,7 +117,7 @@ class Validation:
             return known[1].user
         return await factors.sign_in(
             self.db, self.master, self.passwords, form.get("user", ""), form.get("password", ""), form.get("code", ""),
-            forms.origin(request),
+            forms.origin(request), device=cookies.read(request.scope, cookies.DEVICE) or "",
         )  # fmt: skip
 
     async def _asked(self, token: str) -> Asked:

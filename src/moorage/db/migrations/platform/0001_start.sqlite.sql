@@ -390,6 +390,31 @@ CREATE UNIQUE INDEX cloud_registry_entry ON cloud_registry (entry_uuid);
 
 CREATE INDEX cloud_registry_project ON cloud_registry (cloud_project_id, created_at, id);
 
+CREATE TABLE known_device (
+	hash BLOB NOT NULL,
+	login_id TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	last_used_at BIGINT NOT NULL,
+	address TEXT NOT NULL,
+	agent TEXT NOT NULL,
+	told_at BIGINT,
+	PRIMARY KEY (hash),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE INDEX known_device_login ON known_device (login_id, last_used_at);
+
+CREATE INDEX known_device_untold ON known_device (created_at) WHERE told_at IS NULL;
+
+CREATE TABLE login_guess (
+	login_id TEXT NOT NULL,
+	count BIGINT NOT NULL,
+	since BIGINT NOT NULL,
+	told_at BIGINT DEFAULT 0 NOT NULL,
+	PRIMARY KEY (login_id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
 CREATE TABLE oauth2_token (
 	hash BLOB NOT NULL,
 	client_id TEXT NOT NULL,
