@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from moorage.addresses import Addresses
 from moorage.cloud import accounts, applications, catalogue, provisioning, registries, suspensions
 from moorage.cloud.desk import Desk
-from moorage.cloud.destroying import Destroyer, Ground
+from moorage.cloud.destroying import LETTING_GO, LETTING_GO_OF_FILES, Destroyer, Ground
 from moorage.cloud.events import Origin
 from moorage.cloud.reconciling import Certificate, Reconciler, Site
 from moorage.identity.passwords import Passwords
@@ -122,6 +122,7 @@ def destroyer(set_: Settings, parts: Parts) -> Destroyer:
         store=parts.store,
         kind=parts.place.store_url.partition(":")[0],
         forget=forget,
+        letting_go=LETTING_GO if parts.postgres is not None else LETTING_GO_OF_FILES,
     )
     return Destroyer(parts.platform, ground, catalogue.read(set_.ordering.catalogue), parts.master)
 

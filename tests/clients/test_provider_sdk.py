@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -68,14 +70,21 @@ class Place:
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Run `moorage up` on each engine, and make a key by the command that it names."""
-    data, given = tmp_path_factory.mktemp("sdk"), {"PASSWORD": PASSWORD}
+    given = {}
     if request.param == "postgres":
         given["DATABASE_URL"] = request.getfixturevalue("postgres_server").cell()
+    with placed(tmp_path_factory.mktemp("sdk"), f"moorage-{request.param}", **given) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def placed(data: Path, name: str, **more: str) -> Iterator[Place]:
+    """Run `moorage up`, and make a key by the command that it names."""
+    given = {"PASSWORD": PASSWORD, **more}
     with house(data, **given) as up:
         made = moorage("application", "create", "sdk", data=data, **given)
         assert made.returncode == 0, made.stderr
         keys = dict(PRINTED.findall(made.stdout))
-        name = f"moorage-{request.param}"
         ENDPOINTS[name] = f"{up.console}/1.0"
         yield Place(
             up,
@@ -121,9 +130,9 @@ def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "CONFIG_PATH", [])
 
 
-def until(ask: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
+def until(ask: Callable[[], Any], wanted: Callable[[Any], bool], *, seconds: float = SECONDS) -> Any:
     """Ask, as the SDK's callers poll, until the answer is the one that is waited for."""
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while not wanted(answer := ask()):
         assert time.monotonic() < end, answer
         time.sleep(0.2)
@@ -199,6 +208,45 @@ def test_a_deleted_registry_serves_nobody_until_it_is_taken_back(place: Place, t
     ready(made.client, made.path, pending="RESTORING")
     until(lambda: answers(made.url), lambda status: status == 401)
     assert made.pulled("after")
+
+
+def test_all_that_is_left_of_a_deleted_registry_is_its_certificate(tmp_path: Path):
+    """No second of grace: processes that have its file open are the house's own, and let go by themselves."""
+    with placed(tmp_path / "data", "moorage-ending", DELETION_GRACE="0s") as house_:
+        made = Ordered.by(house_, tmp_path, "ended")
+        layers = made.pulled("before")
+        files = {path for path in house_.data.rglob("*") if path.is_file() and "registries" in path.parts}
+        assert made.client.delete(made.path) is None
+
+        def given() -> Any:
+            try:
+                return made.client.get(f"{made.path}/certificate")
+            except ResourceConflictError:
+                return None
+
+        # What waits for somebody to let go is looked after each ten seconds.
+        whole = until(given, lambda answer: answer is not None, seconds=5 * SECONDS)
+        keys = made.client.get("/cloud/signingKey", _need_auth=False)
+        left = {path for path in house_.data.rglob("*") if path.is_file() and "registries" in path.parts}
+        stored = [path for path in (house_.data / "blobs").rglob("*") if path.is_file()]
+        with pytest.raises(ResourceNotFoundError):
+            made.client.get(made.path)
+    for name, shown in (("certificate", whole), ("keys", keys)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(shown))
+    alone = tmp_path / "elsewhere"
+
+    verified = moorage(
+        "verify", str(tmp_path / "certificate.json"), "--keys", str(tmp_path / "keys.json"), data=alone
+    )
+
+    assert (verified.returncode, alone.exists()) == (0, False), verified.stdout + verified.stderr
+    assert made.id in verified.stdout
+    destroyed = whole["certificate"]["destroyed"]
+    assert (destroyed["blobs"], destroyed["tags"], destroyed["manifests"]) == (len(layers) - 1, 1, 1)
+    assert len({path.name.partition(".")[0] for path in files}) == 1 + len(
+        {path.name.partition(".")[0] for path in left}
+    )
+    assert stored == []
 
 
 def test_a_client_of_oauth2_orders_and_ends_a_registry_in_its_own_name(service: Service):

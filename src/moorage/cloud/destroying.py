@@ -41,6 +41,8 @@ SECOND: Final = 1_000_000
 LETTING_GO: Final = 60 * SECOND
 """Microseconds after which no request of before its closing is under way any more: each process cuts them when it sees it, reads
 the directory each second, and gives up on a store or a database sooner."""
+LETTING_GO_OF_FILES: Final = 2 * SECOND
+"""The same where rows are files: locks tell exactly who still has one open, which whoever serves a request has."""
 LOOK_AGAIN: Final = 86_400 * SECOND
 PIECE: Final = 1000
 PIECES: Final = 20
