@@ -1,12 +1,14 @@
 """Passwords: right and wrong, cheap when known, slow for whoever guesses and for nobody else."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
 from argon2 import PasswordHasher, Type
 
-from moorage.identity.passwords import LONGEST, Passwords, lane_of
+from moorage.identity.passwords import LONGEST, OWASP, Passwords, lane_of
 from moorage.oci.errors import TooManyRequests
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID)
@@ -60,10 +62,19 @@ async def test_the_right_password_is_right_and_another_is_not(passwords: Passwor
 
 
 async def test_a_hash_names_its_scheme_and_parameters() -> None:
-    passwords = Passwords()
+    passwords = Passwords(hasher=OWASP)
 
     assert (await passwords.hash("x")).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     passwords.close()
+
+
+def test_the_full_price_is_what_a_process_pays_that_says_nothing_of_it() -> None:
+    # In a process of its own, since the tests' own has been told of another.
+    said = "from moorage.identity.passwords import OWASP, Passwords; print(Passwords.hasher is OWASP)"
+
+    ran = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "True\n"
 
 
 async def test_a_password_longer_than_72_bytes_counts_whole(passwords: Passwords) -> None:

@@ -16,7 +16,8 @@ import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 LONGEST: Final = 1024
 """No password is longer (in bytes); longer ones are wrong without a look."""
 
-_OWASP = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
+OWASP: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
 _FACTS = 10_000
 _LANES = 10_000
 _IN_A_LANE = 16
@@ -55,26 +56,34 @@ def lane_of(address: str, name: str) -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
+@cache
+def _of_nobody(hasher: PasswordHasher) -> str:
+    """Hash what nobody knows: checked when there is no such user, so that the answer takes as long."""
+    return hasher.hash(os.urandom(16).hex())
+
+
 class Passwords:
     """Hashes and checks passwords; one for a whole process."""
+
+    hasher: ClassVar[PasswordHasher] = OWASP
+    """What hashes where nothing else is named."""
 
     def __init__(
         self,
         *,
         threads: int = 2,
-        hasher: PasswordHasher = _OWASP,
+        hasher: PasswordHasher | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start no more than *threads* threads, and only when there is something to check."""
-        self._hasher = hasher
+        self._hasher = hasher or self.hasher
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
         self._secret = os.urandom(32)
         self._facts: OrderedDict[bytes, bool] = OrderedDict()
         self._asked: dict[bytes, asyncio.Future[bool]] = {}
         self._lanes = _Lanes(pause, clock)
-        # Checked when there is no such user, so that the answer takes as long.
-        self._nobody = hasher.hash(os.urandom(16).hex())
+        self._nobody = _of_nobody(self._hasher)
         # "$argon2id$v=19$m=…,t=…,p=…$", and then salt and hash.
         self._made_like = self._nobody.rsplit("$", 2)[0] + "$"
 
