@@ -19,7 +19,7 @@ from moorage.db.tables import project
 from moorage.oci.digests import Digest
 from moorage.planes import RegistryApp
 from moorage.registry.opened import Limits, Registry
-from tests.functional.http_world import MIB, SECONDS, eventually
+from tests.functional.http_world import MIB, eventually
 from tests.functional.quick_world import client
 from tests.functional.wires import Wire, connect
 from tests.worlds import World
@@ -144,7 +144,7 @@ async def place(
     assert isinstance(app, RegistryApp)
     # On an engine that tests share it need not be the world's own.
     registry = app.distribution.registry
-    registry.slots.patience = SECONDS
+    registry.slots.patience = NEVER
     postgres = world.parts.postgres
     if postgres is not None:
         await eventually(lambda: postgres.listener.peers == (1, 0))
