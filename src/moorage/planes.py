@@ -64,6 +64,7 @@ class RegistryApp:
 
     distribution: Distribution
     token: token.TokenService
+    rules: AddressRules | None = None
     gate: Gate | None = None
     """Who is let in, where not everybody is."""
 
@@ -76,12 +77,7 @@ class RegistryApp:
     def ruled(self, rules: AddressRules | None) -> RegistryApp:
         """Answer from now on by other address rules."""
         gate = None if rules is None else Gate(rules, self.distribution.registry.gathered)
-        return replace(self, gate=gate)
-
-    @property
-    def rules(self) -> AddressRules | None:
-        """Give the address rules that it answers by."""
-        return None if self.gate is None else self.gate.rules
+        return replace(self, rules=rules, gate=gate)
 
     def at_once(self, scope: Scope) -> Whole | None:
         """Answer what need wait for nothing: all of it is what clients pull."""
@@ -149,7 +145,7 @@ class RegistryPlane:
         found = None if entry is None else self._apps.get(entry.id)
         if entry is None or found is None or self.registries.opened(entry) is not found[0]:
             return None
-        return found[1] if found[1].rules is self.directory.rules(entry) else None
+        return found[1] if found[1].rules is entry.rules else None
 
     async def find(self, host: str, port: int) -> ASGIApp:
         """Give what answers for a host name on a port, or raise RegistryUnknown."""
@@ -157,12 +153,11 @@ class RegistryPlane:
         registry = await self.registries.get(entry)
         # A plan may change at any time.
         registry.slots.resize(entry.parallel)
-        rules = self.directory.rules(entry)
         known = self._apps.get(entry.id)
         if known is None or known[0] is not registry:
-            known = self._apps[entry.id] = registry, RegistryApp.of(registry, rules)
-        elif known[1].rules is not rules:
-            known = self._apps[entry.id] = registry, known[1].ruled(rules)
+            known = self._apps[entry.id] = registry, RegistryApp.of(registry, entry.rules)
+        elif known[1].rules is not entry.rules:
+            known = self._apps[entry.id] = registry, known[1].ruled(entry.rules)
         suspension = entry.suspension
         return known[1] if suspension is None else Suspended(known[1], suspension)
 

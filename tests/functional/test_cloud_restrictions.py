@@ -336,9 +336,8 @@ async def test_a_registry_is_restricted_before_it_first_serves(api: Api):
     directory = api.orders.world.plane.directory
     await directory.refresh()
     entry = next(one for one in directory.all() if one.name == registry)
-    rules = directory.rules(entry)
-    assert rules is not None
-    assert [*rules.lists] == [Part.REGISTRY]
+    assert entry.rules is not None
+    assert [*entry.rules.lists] == [Part.REGISTRY]
 
 
 async def test_a_cell_of_the_release_before_serves_on_and_takes_no_list(

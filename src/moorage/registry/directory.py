@@ -53,7 +53,10 @@ class RegistryUnknown(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A registry of this cell; ``parallel`` is its plan's requests at once, 0 for no limit. Fields as in COLUMNS."""
+    """A registry of this cell; ``parallel`` is its plan's requests at once, 0 for no limit. Fields as in COLUMNS, and *rules*.
+
+    From which addresses it may be used is known to the directory alone: the same object until that changes.
+    """
 
     id: int
     uuid: str
@@ -66,6 +69,7 @@ class Entry:
     parallel: int
     limit_bytes: int
     first: int
+    rules: AddressRules | None = field(default=None, compare=False)
 
     @property
     def suspension(self) -> Suspension | None:
@@ -160,10 +164,6 @@ class Directory:
         found = None if self.clock() - self._asked > FRESH else self._find(authority, port)
         return found if found is not None and found.state == READY else None
 
-    def rules(self, found: Entry) -> AddressRules | None:
-        """Give from which addresses a registry may be used, if there is a rule; the same object until that changes."""
-        return self._seen.rules.get(found.id, (0, None))[1]
-
     def _find(self, authority: str, port: int) -> Entry | None:
         name = _host(authority)
         found = self._seen.hosts.get(name)
@@ -184,7 +184,7 @@ class Directory:
             if not self._seen.entries:
                 raise
             return
-        entries = {row.id: Entry(*row) for row in rows}
+        entries = {row.id: Entry(*(*row, rules.get(row.id, (0, None))[1])) for row in rows}
         # Registries with a host name of their own share the main port; without names there, it is the first one's.
         ports = {one.port: one for one in entries.values() if one.port}
         ports.update((self.main_port, one) for one in entries.values() if one.first)
