@@ -18,7 +18,7 @@ from moorage.cloud.events import Origin
 from moorage.cloud.grants import Grant, GrantInvalid, GrantRefused, GrantUnknown
 from moorage.cloud.logins import SignInRefused
 from moorage.cloud.operators import NewOperator, OperatorInvalid, OperatorRefused
-from moorage.db import Database, Statement
+from moorage.db import Database, Statement, Vanished
 from moorage.db.platform import operator_grant
 from moorage.db.tables import robot
 from moorage.identity import robots, users
@@ -356,3 +356,34 @@ async def test_no_robot_of_a_customer_is_taken_for_a_grants(desk: Desk):
         await opened.db.change(
             lambda tx: robots.create(tx, name="grant-mine", owner=None, grants=[admin], creator=ANONYMOUS)
         )
+
+
+async def test_a_registry_that_is_destroyed_leaves_of_its_grants_only_that_there_were_some(desk: Desk):
+    asked = await desk.approve(await desk.ask())
+    await desk.entries.close(asked, Origin("acme/jane", "customer"))
+
+    assert await grants.forget(desk.platform, desk.registry) == 1
+
+    after = await grants.get(desk.platform, asked.id)
+    assert (after.reason, after.decided_by, after.ended_by, after.state) == ("", "", "", "ENDED")
+
+
+async def test_one_registrys_trouble_does_not_hold_up_the_grants_of_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    first, second = await desk.approve(await desk.ask()), await desk.approve(await desk.ask())
+    for one in (first, second):
+        await desk.open(one)
+        await desk.platform.write(_OVER, which=one.id, at=1)
+    whole = Entries.note_uses
+
+    async def broken(self: Entries, found: Grant) -> None:
+        if found.id == first.id:
+            raise Vanished
+        await whole(self, found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Entries, "note_uses", broken)
+        await desk.entries.tend()
+
+    assert [(await grants.get(desk.platform, one.id)).state for one in (first, second)] == ["ENDED", "ENDED"]

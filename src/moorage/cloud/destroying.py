@@ -21,7 +21,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, delete, select, update
 
 from moorage import __version__
-from moorage.cloud import certificates, ledger, provisioning, registries, signing
+from moorage.cloud import certificates, grants, ledger, provisioning, registries, signing
 from moorage.cloud.catalogue import Catalogue
 from moorage.cloud.events import SYSTEM
 from moorage.cloud.registries import DELETED, Registry
@@ -225,6 +225,7 @@ class Destroyer:
             raise NotYet("the platform's outbox still holds events of it")
         begun = await self.platform.one(_FIND, registry=found.id)
         await ledger.erase(self.platform, found.id)
+        await grants.forget(self.platform, found.id)
         last: int | None = 0
         while last is not None:
             last = await self._forget_some(found, begun.secret, last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,9 +16,10 @@ from moorage.cloud.grants import ALL, BY_ITSELF, Grant, GrantRefused
 from moorage.cloud.operators import Operator
 from moorage.cloud.reconciling import Site
 from moorage.cloud.registries import Registry
-from moorage.db import Database, Statement, Tx, insert
+from moorage.db import Database, Statement, Tx, Vanished, insert
 from moorage.db.platform import ledger_counted
 from moorage.db.tables import event
+from moorage.errors import Problem
 from moorage.identity import robots
 from moorage.identity.accounts import ROBOT_PREFIX
 from moorage.identity.accounts import Grant as Given
@@ -25,6 +27,8 @@ from moorage.identity.callers import Caller
 from moorage.identity.robots import GRANT_PREFIX, NewRobot
 from moorage.identity.roles import Permission
 from moorage.registry import events as record
+
+LOG = logging.getLogger(__name__)
 
 USED: Final = "grant.used"
 MOST: Final = 1000
@@ -106,11 +110,13 @@ class Entries:
 
     async def tend(self) -> int:
         """End the grants whose time is over, and tell of what was done with those in force; give how many were ended."""
-        for one in await grants.opened(self.platform):
-            await self.note_uses(one)
         left = await grants.left(self.platform, self.platform.now())
-        for one in left:
-            await self.close(one, BY_ITSELF)
+        for one in [*await grants.opened(self.platform), *left]:
+            try:
+                await (self.close(one, BY_ITSELF) if one in left else self.note_uses(one))
+            except (Problem, Vanished) as problem:
+                # One registry's trouble shall not hold up the others'; its robot expires whoever runs.
+                LOG.warning("a grant is looked after later: %s", problem, extra={"grant": one.id})
         return len([one for one in left if one.state != grants.ENDED])
 
     async def note_uses(self, found: Grant) -> None:

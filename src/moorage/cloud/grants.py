@@ -83,6 +83,11 @@ _ROBOT = Statement(
     .values(robot=bindparam("robot"))
 )
 _GONE = Statement(update(operator_grant).where(operator_grant.c.id == bindparam("which")).values(robot=None))
+_FORGET = Statement(
+    update(operator_grant)
+    .where(operator_grant.c.cloud_registry_id == bindparam("which"))
+    .values(reason="", scope="", decided_by="", ended_by="")
+)
 _IN_FORCE: Final = [ASKED, APPROVED]
 
 
@@ -203,6 +208,11 @@ async def note_closed(platform: Database, found: Grant) -> None:
     await platform.write(_GONE, which=found.id)
 
 
+async def forget(platform: Database, registry: str) -> int:
+    """Forget who has decided about the grants of a registry that is destroyed, and why they were asked for; give how many."""
+    return await platform.write(_FORGET, which=registry)
+
+
 async def get(reader: Reader, id_: str) -> Grant:
     """Find a grant, or raise GrantUnknown."""
     row = await reader.one(_GET, id=id_[:80])
@@ -249,8 +259,8 @@ async def of_operator(reader: Reader, operator_id: str) -> list[Grant]:
 async def note(tx: Tx, kind: str, about: Grant, registry: Registry, origin: Origin, /, **body: Any) -> None:
     """Write an event about a grant, in its registry's chain."""
     await events.record(
-        tx, kind, origin, target=about.id, account=registry.account_id, cloud_project=registry.cloud_project_id,
-        registry=registry.id, operator=about.operator, **body,
+        tx, kind, origin, target=registry.id, account=registry.account_id, cloud_project=registry.cloud_project_id,
+        grant=about.id, operator=about.operator, **body,
     )  # fmt: skip
 
 
