@@ -1,4 +1,4 @@
-"""What a worker does about usage, put together: hours are written down, alerts raised, and mails sent."""
+"""What a worker does about usage, put together: hours are written down, alerts raised, mails and webhooks sent."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 from moorage.cloud import catalogue, devices, mails, metering
 from moorage.cloud.alerts import Alerts
 from moorage.cloud.metering import Metering, Stored
+from moorage.cloud.webhooks import Sender
 from moorage.db import Database, Vanished
 from moorage.errors import NewerSchema, Unavailable
+from moorage.outbound.http import Caller
 from moorage.outbound.mail import MailServer
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ LOG = logging.getLogger(__name__)
 SECOND: Final = 1_000_000
 CHECK: Final = 20.0
 MAILS: Final = 5.0
+WEBHOOKS: Final = 2.0
 
 Opens = Callable[["Entry"], Awaitable[Database]]
 Round = tuple[float, Callable[[], Awaitable[None]]]
@@ -37,6 +40,7 @@ class Accounting:
     metering: Metering
     alerts: Alerts
     server: MailServer | None
+    sender: Sender
     kept: int
     mails_kept: int
 
@@ -64,13 +68,14 @@ class Accounting:
             Metering(parts.platform, parts.cell, known, measure),
             alerts,
             MailServer.of(url, sender) if url else None,
+            Sender(parts.platform, parts.master, Caller(set_.telling.call_networks)),
             kept=int(set_.ordering.usage_kept * SECOND),
             mails_kept=int(set_.upkeep.events_kept * SECOND),
         )
 
     def rounds(self) -> list[Round]:
         """List what is done again and again, and after how many seconds."""
-        return [(CHECK, self.meter), (MAILS, self.send)]
+        return [(CHECK, self.meter), (MAILS, self.send), (WEBHOOKS, self.notify)]
 
     async def meter(self) -> None:
         """Write down the hours that ended."""
@@ -81,6 +86,10 @@ class Accounting:
         await devices.tell(self.platform, self.alerts.language)
         if self.server is not None:
             await mails.send_due(self.platform, self.server)
+
+    async def notify(self) -> None:
+        """Send webhooks what they have not got."""
+        await self.sender.send_due()
 
     async def look(self, entry_uuid: str, db: Database) -> None:
         """Look at a registry in which something has just changed, and tell of it if its storage is nearly used up."""

@@ -12,6 +12,7 @@ from moorage.cloud.destroying import LETTING_GO, LETTING_GO_OF_FILES, Destroyer,
 from moorage.cloud.events import Origin
 from moorage.cloud.reconciling import Certificate, Reconciler, Site
 from moorage.identity.passwords import Passwords
+from moorage.outbound.http import Caller
 from moorage.registry import slot_locks
 from moorage.supervisor import CannotListen, Listener
 
@@ -95,6 +96,7 @@ def desk(set_: Settings, parts: Parts) -> Desk:
         site(set_, parts),
         grace=int(set_.ordering.deletion_grace * SECOND),
         most=set_.ordering.registries_most,
+        caller=Caller(set_.telling.call_networks),
     )
 
 

@@ -369,6 +369,13 @@ class Telling:
     language: str = _setting(
         "LANGUAGE", kinds.choice(*texts.languages()), texts.ENGLISH, "The language of mails."
     )
+    call_networks: tuple[Network, ...] = _setting(
+        "CALL_NETWORKS",
+        kinds.NETWORKS,
+        "",
+        "The networks that webhooks may be in though they are not public, such as 10.0.0.0/8. Others of that kind, this"
+        " machine's own and a cloud's metadata among them, are never called.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,7 @@ WRITES: Final = {
     "containerRegistry/iam/disable",
     "containerRegistry/grant/approve", "containerRegistry/grant/refuse", "containerRegistry/grant/end",
 }  # fmt: skip
+HOOKS: Final = {"webhook/get", "webhook/create", "webhook/edit", "webhook/delete"}
 BILLS: Final = {"usage/bill/get"}
 # Who decides about others' rights is an owner: no policy makes one.
 OWNERS: Final = {
@@ -55,8 +56,8 @@ OWNERS: Final = {
     "policy/delete",
 }  # fmt: skip
 MAY: Final[dict[Role, set[str]]] = {
-    Role.OWNER: READS | WRITES | RIGHTS | OWNERS | BILLS | {"member/invitation/get"},
-    Role.ADMINISTRATOR: READS | WRITES | RIGHTS | BILLS,
+    Role.OWNER: READS | WRITES | RIGHTS | OWNERS | BILLS | HOOKS | {"member/invitation/get"},
+    Role.ADMINISTRATOR: READS | WRITES | RIGHTS | BILLS | HOOKS,
     Role.REGISTRIES: READS | WRITES,
     Role.READER: READS,
     Role.BILLING: BILLS | {
@@ -71,6 +72,7 @@ BODIES: Final[dict[str, Any]] = {
     "containerRegistry/plan/edit": {"planID": MEDIUM},
     "containerRegistry/ipRestrictions/registry/edit": [{"ipBlock": "127.0.0.1"}],
     "containerRegistry/ipRestrictions/management/edit": [],
+    "webhook/create": {"url": "https://example.com/"},
     "member/create": {"user": "nobody/nobody", "role": "reader"},
     "member/edit": {"role": "reader"},
     "containerRegistry/openIdConnect/upsert": {

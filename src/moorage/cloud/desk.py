@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from moorage.cloud import events, provisioning, reconciling, registries, restrictions
 from moorage.cloud.catalogue import Catalogue, Plan
@@ -13,6 +13,7 @@ from moorage.cloud.reconciling import Site
 from moorage.cloud.registries import Registry, Use
 from moorage.cloud.restrictions import Restriction, Wanted
 from moorage.db import Database
+from moorage.outbound.http import Caller
 from moorage.registry import address_rules
 from moorage.registry.address_rules import Part
 
@@ -27,6 +28,8 @@ class Desk:
     grace: int
     most: int
     """How many registries one account may have."""
+    caller: Caller = field(default_factory=Caller)
+    """What calls addresses that customers name."""
 
     async def order(
         self, cloud_project: str, *, name: str, region: str, plan: str | None, origin: Origin

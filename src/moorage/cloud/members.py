@@ -52,6 +52,7 @@ GRANTED: Final[Mapping[Role, tuple[str, ...]]] = {
         "containerRegistry/*",
         "event/*",
         "usage/*",
+        "webhook/*",
         "member/get",
         "policy/get",
     ),

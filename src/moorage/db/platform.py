@@ -443,3 +443,14 @@ storage_alert = _table(
     "storage_alert", "record",
     Column("cloud_registry_id", ASCII, primary_key=True), _big("level"), _big("at"),
 )
+
+# Where a cloud project's notifications are sent: ``delivered`` is the number of the last that arrived. The secret that signs
+# them is kept wrapped, by the master key that ``master`` names.
+cloud_webhook = _table(
+    "cloud_webhook", "access",
+    _id(), _to("cloud_project_id", cloud_project.c.id), _text("url"), _bytes("secret"), _text("master"),
+    _big("delivered"), _big("tries", default=0), _big("next_at"), _flag("stopped"), _text("error", default=""),
+    _big("created_at"), _big("delivered_at", null=True),
+)
+Index("cloud_webhook_project", cloud_webhook.c.cloud_project_id, cloud_webhook.c.created_at)
+Index("cloud_webhook_due", cloud_webhook.c.stopped, cloud_webhook.c.next_at)

@@ -25,6 +25,7 @@ from moorage.api.cloud.sign_in import SignIn
 from moorage.api.cloud.signing_keys import SigningKeys
 from moorage.api.cloud.usage import Usage
 from moorage.api.cloud.users import Users
+from moorage.api.cloud.webhooks import Webhooks
 from moorage.cloud import members
 from moorage.cloud.desk import Desk
 from moorage.identity.keys import MasterKey
@@ -66,6 +67,7 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
             *registries.routes(),
             *Users(registries.rows, passwords).routes(),
             *Usage(desk).routes(),
+            *Webhooks(desk.platform, master, desk.caller).routes(),
             *Billing(desk).routes(),
             *Responsibility(desk.platform).routes(),
             *Grants(desk).routes(),

@@ -41,6 +41,7 @@ _PARAMETERS: Final = {
     "eventId": "The event's id",
     "sessionId": "The session's id",
     "grantId": "The grant's id",
+    "webhookId": "The webhook's id",
 }
 
 

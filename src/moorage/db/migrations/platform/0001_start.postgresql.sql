@@ -393,6 +393,27 @@ CREATE UNIQUE INDEX cloud_registry_entry ON cloud_registry (entry_uuid);
 
 CREATE INDEX cloud_registry_project ON cloud_registry (cloud_project_id, created_at, id);
 
+CREATE TABLE cloud_webhook (
+	id TEXT COLLATE "C" NOT NULL,
+	cloud_project_id TEXT COLLATE "C" NOT NULL,
+	url TEXT COLLATE "C" NOT NULL,
+	secret BYTEA NOT NULL,
+	master TEXT COLLATE "C" NOT NULL,
+	delivered BIGINT NOT NULL,
+	tries BIGINT DEFAULT 0 NOT NULL,
+	next_at BIGINT NOT NULL,
+	stopped SMALLINT DEFAULT 0 NOT NULL,
+	error TEXT COLLATE "C" DEFAULT '' NOT NULL,
+	created_at BIGINT NOT NULL,
+	delivered_at BIGINT,
+	PRIMARY KEY (id),
+	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
+);
+
+CREATE INDEX cloud_webhook_due ON cloud_webhook (stopped, next_at);
+
+CREATE INDEX cloud_webhook_project ON cloud_webhook (cloud_project_id, created_at);
+
 CREATE TABLE known_device (
 	hash BYTEA NOT NULL,
 	login_id TEXT COLLATE "C" NOT NULL,

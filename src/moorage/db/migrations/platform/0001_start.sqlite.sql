@@ -390,6 +390,27 @@ CREATE UNIQUE INDEX cloud_registry_entry ON cloud_registry (entry_uuid);
 
 CREATE INDEX cloud_registry_project ON cloud_registry (cloud_project_id, created_at, id);
 
+CREATE TABLE cloud_webhook (
+	id TEXT NOT NULL,
+	cloud_project_id TEXT NOT NULL,
+	url TEXT NOT NULL,
+	secret BLOB NOT NULL,
+	master TEXT NOT NULL,
+	delivered BIGINT NOT NULL,
+	tries BIGINT DEFAULT 0 NOT NULL,
+	next_at BIGINT NOT NULL,
+	stopped SMALLINT DEFAULT 0 NOT NULL,
+	error TEXT DEFAULT '' NOT NULL,
+	created_at BIGINT NOT NULL,
+	delivered_at BIGINT,
+	PRIMARY KEY (id),
+	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
+);
+
+CREATE INDEX cloud_webhook_due ON cloud_webhook (stopped, next_at);
+
+CREATE INDEX cloud_webhook_project ON cloud_webhook (cloud_project_id, created_at);
+
 CREATE TABLE known_device (
 	hash BLOB NOT NULL,
 	login_id TEXT NOT NULL,

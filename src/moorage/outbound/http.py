@@ -1,0 +1,184 @@
+"""The one HTTP client for addresses that others name: it asks nobody whom it should not.
+
+A host is resolved once, every address that it has is checked, and the connection goes to an address that was checked. So
+no name can be made to mean this machine, its network or a cloud's metadata between the check and the call. There are no
+redirects, an answer is read to a few bytes, and the whole has one deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from typing_extensions import override
+
+Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+
+LONGEST_URL: Final = 2048
+SECONDS: Final = 15.0
+"""For the whole call."""
+READ: Final = 4096
+
+_PORTS: Final = {"http": 80, "https": 443}
+# They carry an IPv4 address within, which whoever routes them may reach.
+_CARRIERS: Final = tuple(
+    map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96"))
+)
+
+
+class NotAsked(Exception):  # it is kept beside what was to be sent, and shown
+    """The call was refused here, or not answered: the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An address to call, taken apart."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> Target:
+        """Read a URL; raise ValueError with the rule that it breaks."""
+        if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url:
+            raise ValueError(f"must have at most {LONGEST_URL} visible ASCII characters")
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError("must be an http or https address") from None
+        if not host or parts.scheme not in _PORTS:
+            raise ValueError("must be an http or https address")
+        if parts.username is not None or parts.password is not None or parts.fragment:
+            raise ValueError("must name neither a user nor a fragment")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls(parts.scheme, host, port or _PORTS[parts.scheme], path)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Calls addresses that others name; *allowed* are networks that may be called though they are not public."""
+
+    allowed: Sequence[Network] = ()
+    seconds: float = SECONDS
+
+    def check(self, url: str) -> None:
+        """Raise ValueError for a URL that could never be called, as far as that can be told without asking anybody."""
+        target = Target.of(url)
+        try:
+            found = ip_address(target.host)
+        except ValueError:
+            # A name: what it means is known when it is called.
+            return
+        if not self.may(found):
+            raise ValueError(f"must not name {found}, which is no public address")
+
+    def may(self, address: Address) -> bool:
+        """Say whether an address may be called."""
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if any(address.version == one.version and address in one for one in self.allowed):
+            return True
+        if isinstance(address, IPv6Address) and (
+            address.scope_id is not None or any(address in one for one in _CARRIERS)
+        ):
+            return False
+        return address.is_global and not (
+            address.is_multicast or address.is_reserved or address.is_loopback or address.is_link_local
+        )
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send a body and give the answer's status, or raise NotAsked."""
+        target = Target.of(url)
+        try:
+            async with asyncio.timeout(self.seconds):
+                addresses = await self._resolved(target)
+        except TimeoutError:
+            raise NotAsked(f"{target.host} was not found in time") from None
+        return await asyncio.to_thread(self._post, target, addresses, body, headers)
+
+    async def _resolved(self, target: Target) -> list[str]:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise NotAsked(f"{target.host} is not found: {error}") from None
+        addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+        for address in addresses:
+            if not self.may(ip_address(address)):
+                raise NotAsked(f"{target.host} is {address}, which is no public address: it is not called")
+        return addresses
+
+    def _post(self, target: Target, addresses: Sequence[str], body: bytes, headers: Mapping[str, str]) -> int:
+        failure = NotAsked(f"{target.host} has no address")
+        for address in addresses:
+            connection = _Pinned(target, address, self.seconds)
+            # Whoever sends a byte now and then is cut, too.
+            watch = threading.Timer(self.seconds, connection.cut)
+            watch.daemon = True
+            watch.start()
+            try:
+                connection.connect()
+            except (OSError, ssl.SSLError) as error:
+                failure = NotAsked(f"{target.host} cannot be reached: {error}")
+                connection.close()
+                continue
+            finally:
+                if connection.sock is None:
+                    watch.cancel()
+            try:
+                connection.request("POST", target.path, body, {**headers})
+                answer = connection.getresponse()
+                answer.read(READ)
+            except (OSError, http.client.HTTPException) as error:
+                raise NotAsked(f"{target.host} did not answer: {error or type(error).__name__}") from None
+            else:
+                if connection.late:
+                    raise NotAsked(f"{target.host} did not answer wholly within {self.seconds:g} s")
+                return answer.status
+            finally:
+                watch.cancel()
+                connection.close()
+        raise failure
+
+
+class _Pinned(http.client.HTTPConnection):
+    """A connection to an address that was checked, by the name that it was asked for."""
+
+    def __init__(self, target: Target, address: str, seconds: float) -> None:
+        super().__init__(target.host, target.port, timeout=seconds)
+        self._target = target
+        self._address = address
+        self.late = False
+        if target.scheme == "https":
+            # The port is left out of the Host header where it is the scheme's own.
+            self.default_port = _PORTS["https"]
+
+    @override
+    def connect(self) -> None:
+        """Connect, within TLS for https: the certificate must be the name's."""
+        made = socket.create_connection((self._address, self._target.port), self.timeout)
+        self.sock = made
+        if self._target.scheme == "https":
+            context = ssl.create_default_context()
+            self.sock = context.wrap_socket(made, server_hostname=self._target.host)
+
+    def cut(self) -> None:
+        """End it from another thread: its time is up."""
+        self.late = True
+        made = self.sock
+        if made is not None:
+            with contextlib.suppress(OSError):
+                made.shutdown(socket.SHUT_RDWR)
