@@ -197,6 +197,34 @@ async def test_a_flood_of_guesses_locks_nobody_else_out(passwords: Passwords, pa
     assert await asyncio.gather(*flood) == [False] * 16
 
 
+async def test_a_flood_from_everywhere_takes_no_place_of_a_browser_that_the_user_knows(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = await passwords.hash("right")
+    monkeypatch.setattr("moorage.identity.passwords._IN_ALL", 0)
+
+    with pytest.raises(TooManyRequests):
+        await passwords.verify("right", hashed, address="10.1.0.1", name="a", whose="a")
+    assert await passwords.verify("right", hashed, address="10.1.0.1", name="a", whose="a", known=True)
+
+
+async def test_guesses_at_one_user_are_checked_one_at_a_time_and_at_another_are_not(
+    passwords: Passwords, pauses: Pauses
+) -> None:
+    hashed = await passwords.hash("right")
+    for guess in range(10):
+        await passwords.verify(f"guess {guess}", hashed, address=f"10.0.{guess}.1", whose="a")
+    before = list(pauses.taken)
+    await passwords.verify("guess 10", hashed, address="10.0.10.1", whose="b")
+    other = list(pauses.taken)
+    await passwords.verify("guess 11", hashed, address="10.0.11.1", whose="a")
+
+    assert before == other == []
+    assert pauses.taken == [0.5]
+    assert await passwords.verify("right", hashed, address="10.0.12.1", whose="a")
+    assert pauses.taken == [0.5, 0.5]
+
+
 async def test_a_refused_flood_says_when_to_come_back(passwords: Passwords) -> None:
     hashed = await passwords.hash("right")
     flood = [

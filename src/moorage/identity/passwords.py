@@ -123,7 +123,7 @@ class Passwords:
         if right and hashed:
             return True
         lane = f"known {whose}" if known else lane_of(address, name)
-        with self._lanes.enter(lane):
+        with self._lanes.enter(lane, known=known):
             if right is None:
                 async with self._lanes.turn("" if known else whose):
                     right = await self._find_out(fact, kept, password)
@@ -210,10 +210,10 @@ class _Lanes:
             self._guesses.popitem(last=False)
 
     @contextmanager
-    def enter(self, lane: str) -> Iterator[None]:
-        """Take a place in *lane*, or raise TooManyRequests."""
+    def enter(self, lane: str, *, known: bool = False) -> Iterator[None]:
+        """Take a place in *lane*, or raise TooManyRequests; a *known* browser's place is never taken by strangers."""
         inside = self._inside.get(lane, 0)
-        if inside >= _IN_A_LANE or self._all >= _IN_ALL:
+        if inside >= _IN_A_LANE or (self._all >= _IN_ALL and not known):
             raise TooManyRequests("too many sign-ins at once; try again in a moment", retry_after=2)
         self._inside[lane] = inside + 1
         self._all += 1
