@@ -217,7 +217,7 @@ def zot(folder: Path, program: str) -> Server:
     config = folder / "config.json"
     set_ = {
         "distSpecVersion": "1.1.1",
-        "storage": {"rootDirectory": str(folder / "data"), "dedupe": False, "gc": False},
+        "storage": {"rootDirectory": str(folder / "data"), "dedupe": False, "gc": False, "commit": True},
         "http": {"address": "127.0.0.1", "port": str(port)},
         "log": {"level": "error"},
     }
