@@ -40,6 +40,8 @@ _USES = Statement(
     select(event)
     .where(
         event.c.actor == bindparam("actor"),
+        # So much is sought in the index; what of it was seen before is passed over.
+        event.c.at >= bindparam("at"),
         or_(event.c.at > bindparam("at"), and_(event.c.at == bindparam("at"), event.c.id > bindparam("id"))),
     )
     .order_by(event.c.at, event.c.id)
