@@ -40,7 +40,8 @@ async def fill(held: Held) -> None:
 async def referrers(
     held: Held, after: tuple[str, int] | None = None, *, most: int = MANY * 2, of: str | None = None
 ) -> list[Referrer]:
-    return await listings.referrers(held.db, APP, SUBJECT, artifact_type=of, after=after, most=most)
+    page = await listings.referrers(held.db, APP, SUBJECT, artifact_type=of, after=after, most=most)
+    return page.found
 
 
 @pytest.mark.parametrize("of", [None, "", "b/type", "c/type"])
@@ -92,3 +93,40 @@ async def steps(held: Held, asked: Awaitable[list[Any]]) -> int:
     finally:
         held.db._reader.set_progress_handler(None, 0)
     return counted
+
+
+async def test_a_page_of_referrers_ends_before_it_is_larger_than_clients_read(held: Held) -> None:
+    large = 700_000
+
+    async def work(tx: Any) -> None:
+        for number in range(20):
+            body = b"referrer %d" % number + b" " * (large if number % 2 else 0)
+            annotations = {"org.example.note": "n" * (large if number % 2 else 1)}
+            read = Manifest(OCI_INDEX, "a/type", subject=SUBJECT, annotations=annotations)
+            await manifests.push(tx, APP, Digest.of(body), read, body, [], SYSTEM)
+
+    await held.change(work)
+    after, pages = None, []
+    while True:
+        page = await listings.referrers(held.db, APP, SUBJECT, artifact_type=None, after=after, most=1000)
+        pages.append(page.found)
+        if not page.more:
+            break
+        after = (page.found[-1].artifact_type, page.found[-1].id)
+
+    listed = [one for page in pages for one in page]
+    assert [len(one.annotations["org.example.note"]) for one in listed] == [1, large] * 10
+    shown = [sum(len(one.annotations["org.example.note"]) for one in page) for page in pages]
+    assert max(shown) <= listings.LARGEST_PAGE
+    assert len(pages) == 2
+
+
+async def test_annotations_larger_than_a_page_are_shown_alone(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(held)
+    monkeypatch.setattr(listings, "LARGEST_PAGE", -1)
+
+    page = await listings.referrers(held.db, APP, SUBJECT, artifact_type=None, most=1000)
+
+    assert (len(page.found), page.more) == (1, True)

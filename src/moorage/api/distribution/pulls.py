@@ -96,14 +96,14 @@ async def list_referrers(ask: Ask) -> None:
     most, _ = ask.page()
     type_, _, id_ = (ask.query("after") or "").rpartition(":")
     after = (type_, int(id_)) if id_.isascii() and id_.isdigit() and len(id_) < 19 else None  # noqa: PLR2004 64 bits
-    found = await listings.referrers(
-        ask.registry.db, ask.name, subject, artifact_type=artifact_type, after=after, most=max(most, 1) + 1
+    page = await listings.referrers(
+        ask.registry.db, ask.name, subject, artifact_type=artifact_type, after=after, most=max(most, 1)
     )
-    shown = found[: max(most, 1)]
+    shown = page.found
     headers: list[Header] = [(b"content-type", OCI_INDEX.encode())]
     if artifact_type is not None:
         headers.append((b"oci-filters-applied", b"artifactType"))
-    if len(found) > len(shown):
+    if page.more:
         cursor = {"n": str(most), "after": f"{shown[-1].artifact_type}:{shown[-1].id}"}
         if artifact_type is not None:
             cursor["artifactType"] = artifact_type
