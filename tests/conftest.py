@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import uvloop
-from argon2 import PasswordHasher, Type
 
 from moorage.identity.passwords import Passwords
+from tests.servers.passwords import CHEAP
 
 pytest_plugins = (
     "tests.functional.http_world",
@@ -24,7 +24,7 @@ pytest_plugins = (
 
 # Every world has people who sign in, and at their full price that is a fifth of what all tests cost. A house that runs in
 # processes of its own pays it, and tests/unit/test_identity_passwords.py holds what it is.
-Passwords.hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID)
+Passwords.hasher = CHEAP
 
 # What the cases assert is told in full when it fails, whoever imports them first.
 pytest.register_assert_rewrite(

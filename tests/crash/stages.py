@@ -29,9 +29,11 @@ from moorage.db.postgres import PostgresDatabase
 from moorage.db.sqlite import SqliteDatabase
 from moorage.db.turns import PostgresTx
 from moorage.db.writer import SqliteTx
+from moorage.identity.passwords import Passwords
 from moorage.registry import collection, dooming, uploads
 from moorage.storage.objects import ObjectStore
 from moorage.storage.posix import PosixStore
+from tests.servers.passwords import CHEAP
 
 SECONDS = 60.0
 # A frame of SQLite's log is a head of 24 bytes and a page of 4096.
@@ -213,6 +215,8 @@ def _begun(target: Callable[..., None], *given: Any) -> BaseProcess:
 
 def _serve(stage: Stage, environment: dict[str, str], listening: socket.socket) -> None:
     os.environ.update(environment)
+    # As those who sign in here were made; at another price each would be hashed anew, which is a change of its own.
+    Passwords.hasher = CHEAP
     stage.arm()
     Moorage().serve("registry", Inherited(None, (("registry", listening.detach()),)))
 

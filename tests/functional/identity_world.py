@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
-from argon2 import PasswordHasher, Type
 from sqlalchemy import bindparam
 
 from moorage.api.token import TokenService
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 REGISTRY = "4e0c61f2-9a53-4f0e-8a43-6f5f9d1f1a01"
 OTHER_REGISTRY = "b21d2f5e-1d3b-4bb1-9d54-1a5a6a9d0b02"
 PASSWORD = "Correct-horse-9"
-CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID)
 OPERATOR = Caller("user", 1, "admin", admin=True)
 
 _NUMBERS = itertools.count(40_000)
@@ -139,7 +137,7 @@ class World:
     ) -> World:
         db = await place.open(clock)
         await db.write(_ADD_REGISTRY, backup_window=1)
-        passwords = Passwords(hasher=CHEAP, pause=at_once)
+        passwords = Passwords(pause=at_once)
         master = master or MasterKey.new()
         return cls(db, Access(db, name, master, passwords), clock, master, passwords, place)
 

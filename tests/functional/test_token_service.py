@@ -12,7 +12,7 @@ from moorage.api.token import TokenService
 from moorage.identity import users
 from moorage.identity.access import Access
 from moorage.identity.passwords import Passwords
-from tests.functional.identity_world import CHEAP, ENGINES, PASSWORD, REGISTRY, Clock, World, basic, place_for
+from tests.functional.identity_world import ENGINES, PASSWORD, REGISTRY, Clock, World, basic, place_for
 
 SERVICE = "harbor-registry"
 TEAM = "repository:team/app:pull,push"
@@ -269,7 +269,7 @@ async def test_a_flood_of_guesses_is_told_to_come_back_later(world: World) -> No
     async def pause(_: float) -> None:
         await over.wait()
 
-    world.passwords = Passwords(hasher=CHEAP, pause=pause)
+    world.passwords = Passwords(pause=pause)
     world.access = Access(world.db, REGISTRY, world.master, world.passwords)
     flood = {asyncio.create_task(world.ask(user="guest", password=f"guess {n}")) for n in range(40)}
     waiting = flood

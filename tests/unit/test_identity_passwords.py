@@ -11,8 +11,6 @@ from argon2 import PasswordHasher, Type
 from moorage.identity.passwords import LONGEST, OWASP, Passwords, lane_of
 from moorage.oci.errors import TooManyRequests
 
-CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID)
-
 
 class Counting(PasswordHasher):
     """A cheap hasher that counts its checks."""
