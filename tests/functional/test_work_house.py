@@ -124,6 +124,6 @@ def is_made(data: Path) -> bool:
 
 
 def resident(process: int) -> int:
-    """Give what a process holds in memory, in MiB."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmRSS"))
+    """Give what a process holds in memory, in MiB; of what it shares with others, its share."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("Pss:"))
