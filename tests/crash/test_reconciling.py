@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import bindparam, func, select
 
 from moorage import parts, settings, working
-from moorage.cloud import certificates, signing
+from moorage.cloud import certificates, heads, signing
 from moorage.cloud.events import SYSTEM
 from moorage.cloud.reconciling import Reconciler
 from moorage.cloud.registries import Registry
@@ -91,9 +91,9 @@ class Fleet:
         return bool(states) and set(states) == {"SUCCESS"}
 
     async def kinds(self, found: Registry) -> dict[str, int]:
-        """Count what the record says of a registry."""
+        """Count what the record says of a registry; the day's head of its chain is signed when it is, and is none of this."""
         rows = await self.orders.platform.all(KIND, target=found.id)
-        return {row.kind: row.count for row in rows}
+        return {row.kind: row.count for row in rows if row.kind != heads.SIGNED}
 
     async def places(self, found: Registry) -> int:
         """Count its places in the directory."""
