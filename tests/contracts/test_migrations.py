@@ -141,6 +141,44 @@ def test_opening_needs_no_alembic_when_there_is_nothing_to_do(
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2] / "src")
 
 
+AT_ONCE = """
+import sqlite3, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from moorage.db import files, migrate
+
+paths = [Path(sys.argv[1]) / f"{number}.sqlite" for number in range(8)]
+for path in paths:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+ready = Barrier(len(paths))
+
+def bring_forward(path):
+    ready.wait()
+    migrate.upgrade_file(migrate.REGISTRY, path)
+    connection = files.connect(path, reads=True)
+    try:
+        return migrate.file_version(migrate.REGISTRY, connection)
+    finally:
+        connection.close()
+
+with ThreadPoolExecutor(len(paths)) as pool:
+    print(*pool.map(bring_forward, paths))
+"""
+
+
+def test_files_that_are_brought_forward_at_once_are_each_changed_by_their_own_steps(tmp_path: Path) -> None:
+    # In a process of its own: with one connection under two threads it would be killed.
+    ran = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, str(tmp_path)], capture_output=True, text=True, check=False,
+        cwd=Path(__file__).parents[2] / "src",
+    )  # fmt: skip
+
+    assert (ran.returncode, ran.stdout.split()) == (0, [NOW] * 8), ran.stderr
+
+
 def test_a_path_is_never_used_twice(path: Path) -> None:
     with pytest.raises(FileExistsError):
         migrate.clone(migrate.REGISTRY, path)

@@ -21,6 +21,7 @@ import re
 import secrets
 import sqlite3
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ _LOCK = 0x4D6F6F72_00000000
 _PHASE = re.compile(r'^PHASE = "(pre|post)"$', re.MULTILINE)
 _PAUSE = 0.2
 """Seconds before a process asks again whether another has ended migrating."""
+_ONE_AT_A_TIME = threading.Lock()
+"""What a revision's ``op`` works on is one for a whole process: of two threads, one would work on the other's connection."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,7 @@ def _upgrade(family: Family, connection: Connection, *, contract: bool) -> None:
 
     context = MigrationContext.configure(connection, opts={**options, "fn": steps})
     context.impl.transactional_ddl = True
-    with Operations.context(context):
+    with _ONE_AT_A_TIME, Operations.context(context):
         context.run_migrations()
     if connection.in_transaction():
         connection.commit()
