@@ -19,6 +19,7 @@ from typing import ClassVar
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from starlette.types import ASGIApp
 
 from moorage import parts, settings
@@ -48,13 +49,14 @@ MASTER_KEY = bytes(range(32)).hex()
 class HashedOnce(Passwords):
     """Passwords whose hashes are worked out once a session: they are the same in every world."""
 
-    _hashes: ClassVar[dict[str, str]] = {}
+    _hashes: ClassVar[dict[tuple[PasswordHasher, str], str]] = {}
 
     async def hash(self, password: str) -> str:
-        """Hash *password*, or give the hash it has."""
-        if password not in self._hashes:
-            self._hashes[password] = await super().hash(password)
-        return self._hashes[password]
+        """Hash *password*, or give the hash it has at this price: of another one it would be hashed anew at a sign-in."""
+        key = self._hasher, password
+        if key not in self._hashes:
+            self._hashes[key] = await super().hash(password)
+        return self._hashes[key]
 
 
 @dataclass(slots=True)

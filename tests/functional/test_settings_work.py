@@ -7,9 +7,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher, Type
 
 from moorage import parts
-from moorage.identity.passwords import OWASP, Passwords
+from moorage.identity.passwords import Passwords
 from moorage.oci.digests import Digest
 from tests.servers.postgres import PostgresServer
 from tests.worlds import ADMIN, MASTER_KEY, World, opened
@@ -56,11 +57,32 @@ async def test_a_list_page_holds_what_is_set(
     assert 'rel="next"' in answer.headers["link"]
 
 
+class Meeting(PasswordHasher):
+    """Checks nothing before so many checks have met, and notes how many ever did."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID)
+        self.wanted, self.now, self.most = wanted, 0, 0
+        self._met = threading.Condition()
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]  # noqa: A002 - argon2's name.
+        with self._met:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self._met.notify_all()
+            self._met.wait_for(lambda: self.most >= self.wanted, 60)
+        try:
+            return super().verify(hash, password)
+        finally:
+            with self._met:
+                self.now -= 1
+
+
 async def test_no_more_passwords_are_checked_at_once_than_is_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Checks that cost nothing never meet.
-    monkeypatch.setattr(Passwords, "hasher", OWASP)
+    hasher = Meeting(3)
+    monkeypatch.setattr(Passwords, "hasher", hasher)
     async with opened(place(tmp_path), PASSWORD_CHECKS="3") as world:
         access = (await world.registry()).access
         before = set(threading.enumerate())
@@ -70,6 +92,7 @@ async def test_no_more_passwords_are_checked_at_once_than_is_set(
 
         begun = set(threading.enumerate()) - before
         assert [one.name.startswith("passwords") for one in begun] == [True] * 3
+    assert (hasher.most, hasher.now) == (3, 0)
 
 
 async def test_a_refresh_token_lives_as_long_as_is_set(
