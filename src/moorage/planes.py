@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from moorage.addresses import without_port
 from moorage.api import tallies, token
+from moorage.api.distribution.asks import CONFINED
 from moorage.api.distribution.endpoints import Distribution
 from moorage.api.front import nothing_here, refuse
 from moorage.api.gate import Gate
@@ -88,6 +89,8 @@ class RegistryApp:
         """Pass the request on by its path, if it may come in."""
         app, part = self._find(scope["path"])
         refusal = None if self.gate is None else self.gate.refuse(scope, part)
+        if self.rules is not None and Part.REGISTRY in self.rules.lists:
+            scope[CONFINED] = True
         registry = self.distribution.registry
         tally, receive, send = tallies.watched(scope, receive, send)
         with registry.use, tallies.Counted(registry.traffic, scope, tally):

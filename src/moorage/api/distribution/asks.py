@@ -19,6 +19,8 @@ from moorage.oci.names import RepositoryName
 from moorage.registry.events import Origin, Seen
 from moorage.registry.opened import Registry
 
+CONFINED = "moorage.confined"
+"""In the scope of a request to a registry whose clients are kept to blocks of addresses: a signed URL would pass over them."""
 API_VERSION: Header = (b"docker-distribution-api-version", b"registry/2.0")
 NOT_SNIFFED: Header = (b"x-content-type-options", b"nosniff")
 # What was pushed may be a page: a browser that is led here neither shows it nor runs anything in it.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from moorage.api.distribution.asks import API_VERSION, NO_PAGE, NOT_SNIFFED, Ask
+from moorage.api.distribution.asks import API_VERSION, CONFINED, NO_PAGE, NOT_SNIFFED, Ask
 from moorage.api.http import conditions
 from moorage.api.http.responses import Header, send_file, send_stream
 from moorage.oci import names
@@ -67,7 +67,7 @@ async def pull_blob(ask: Ask) -> None:
     headers += (API_VERSION, NOT_SNIFFED)
     if isinstance(way, Path):
         await send_file(ask.scope, ask.send, way, start=start, end=end, status=status, headers=headers)
-    elif way is not None:
+    elif way is not None and CONFINED not in ask.scope:
         await ask.reply(307, (b"location", way.encode()), (b"docker-content-digest", str(digest).encode()))
     else:
         pieces = registry.store.read(found.key, start, end)
