@@ -48,7 +48,7 @@ class Addresses:
     def of(self, found: Entry) -> str:
         """Give a registry's address: a name of its own where there is a domain, else a port of its own."""
         # Imported here, since the supervisor, which asks for the first one's only, should not pay for it.
-        from moorage.cloud import provisioning  # noqa: PLC0415
+        from moorage.cloud import provisioning  # noqa: PLC0415 - as above.
 
         host = provisioning.host_name(found, self.place.zone) if self.place.zone else ""
         if found.first:

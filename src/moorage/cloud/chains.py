@@ -217,7 +217,7 @@ def _head(told: Mapping[str, Any]) -> Head:
     kinds = (str, int, str, int, str, str)
     if not all(type(value) is kind for value, kind in zip(given, kinds, strict=True)):
         raise ValueError("a head lacks something")
-    return Head(*given)  # type: ignore[arg-type]
+    return Head(*given)  # type: ignore[arg-type] # Their types were asked above.
 
 
 def _of_head(head: Head, chains: Mapping[str, _Chain], verify: Verify) -> Iterator[str]:

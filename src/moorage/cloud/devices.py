@@ -149,9 +149,9 @@ async def tell(db: Database, language: str) -> None:
     """Tell users of browsers that are new to them, and of wrong passwords that came for them, each once."""
     now = db.now()
     for row in await db.all(_UNTOLD):
-        await db.change(lambda tx, row=row: _tell_new(tx, row, language))  # type: ignore[misc]
+        await db.change(lambda tx, row=row: _tell_new(tx, row, language))  # type: ignore[misc] # A default is not inferred.
     for row in await db.all(_GUESSED_AT, **{"from": now - WINDOW, "before": now - DAY}):
-        await db.change(lambda tx, row=row: _tell_guesses(tx, row, language))  # type: ignore[misc]
+        await db.change(lambda tx, row=row: _tell_guesses(tx, row, language))  # type: ignore[misc] # A default is not inferred.
 
 
 async def _tell_new(tx: Tx, row: Any, language: str) -> None:

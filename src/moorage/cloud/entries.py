@@ -131,7 +131,7 @@ class Entries:
             noted = await self.platform.one(_SINCE, about=found.id)
             at, id_ = (found.asked_at if noted is None else noted.upto - LATE), 0
             while rows := await db.all(_USES, at=at, id=id_, actor=robot_name(found)):
-                await self.platform.change(lambda tx, rows=rows: _note_uses(tx, found, about, rows))  # type: ignore[misc]
+                await self.platform.change(lambda tx, rows=rows: _note_uses(tx, found, about, rows))  # type: ignore[misc] # A default is not inferred.
                 at, id_ = rows[-1].at, rows[-1].id
         finally:
             await db.close()

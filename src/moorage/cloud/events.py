@@ -96,7 +96,7 @@ async def drain(db: Database, awaited: Awaited, begin: Begin) -> int:
                 happened = Event(row.target, row.uuid, row.kind, row.at, json.loads(row.body))
                 await begin(awaited[row.kind](happened), row.uuid)
         try:
-            await db.change(lambda tx, rows=rows: _move(tx, rows))  # type: ignore[misc]
+            await db.change(lambda tx, rows=rows: _move(tx, rows))  # type: ignore[misc] # A default is not inferred.
         except Forked:
             # Another relay was faster. What it has moved is not there the next time.
             continue

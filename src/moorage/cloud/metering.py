@@ -168,7 +168,7 @@ class Metering:
         ]
         for batch in _batches(billed):
             rows = [await self._row(one, hour, measured=measured) for one in batch]
-            await self.platform.change(lambda tx, rows=rows: tx.many(_PUT, rows))  # type: ignore[misc]
+            await self.platform.change(lambda tx, rows=rows: tx.many(_PUT, rows))  # type: ignore[misc] # A default is not inferred.
         await self.platform.write(_SWEEP, hour=hour, at=self.platform.now())
 
     def _dearest(self, had: list[Span]) -> Span:
