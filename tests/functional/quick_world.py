@@ -17,11 +17,13 @@ from moorage.api.front import front, nothing_here
 from moorage.api.http.limits import Limits
 from moorage.api.http.server import Server
 from moorage.api.plane import Plane
+from moorage.cloud import provisioning
 from moorage.db.sqlite import SqliteDatabase
 from moorage.oci.digests import Digest
 from tests.worlds import ADMIN, PASSWORD, World
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+ZONE = "quick.test"
 PATH = "/v2/library/app/manifests/v1"
 
 
@@ -33,8 +35,13 @@ async def serving(world: World, proxies: Proxies | None = None) -> AsyncIterator
     task = asyncio.create_task(server.serve([socket.create_server(("127.0.0.1", 0))]))
     await server.up.wait()
     port = server.servers[0].sockets[0].getsockname()[1]
+    # By a name of its own: in a cell that tests share, `localhost` means whichever registry came first.
+    named = await provisioning.place(
+        world.parts.cell, world.entry.name, provisioning.PLANS["LOCAL"], first_port=port, zone=ZONE
+    )
+    host = provisioning.host_name(named, ZONE)
     async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", headers={"host": "localhost"}, timeout=60
+        base_url=f"http://127.0.0.1:{port}", headers={"host": host}, timeout=60
     ) as made:
         world.plane.directory.main_port = port
         await world.plane.directory.refresh()

@@ -24,7 +24,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 @pytest.fixture
 def head(client: httpx.AsyncClient) -> bytes:
     """Give what each request begins with, after the first line."""
-    return b"Host: localhost\r\nAuthorization: %b\r\n" % client.headers["authorization"].encode()
+    return "Host: {host}\r\nAuthorization: {authorization}\r\n".format(**client.headers).encode()
 
 
 def connections(port: int) -> int:

@@ -1,14 +1,17 @@
 """Registries find their place in the directory: a port each, or a host name each."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from moorage.cloud import provisioning
+from moorage.db import Statement
 from moorage.db.sqlite import SqliteDatabase
-from moorage.oci.errors import NameInvalid
-from moorage.registry.directory import Directory, Entry, RegistryUnknown
+from moorage.oci.errors import Denied, NameInvalid
+from moorage.registry.directory import DELETED, READY, Directory, Entry, RegistryUnknown
 from moorage.registry.errors import NameTaken
 
 LOCAL = provisioning.PLANS["LOCAL"]
@@ -30,6 +33,49 @@ async def test_without_a_domain_each_registry_has_a_port(tmp_path: Path):
     assert (await directory.find("[::1]:5001", 5001)).uuid == second.uuid
     with pytest.raises(RegistryUnknown):
         await directory.find("registry.example:5000", 5000)
+    await cell.close()
+
+
+async def test_what_another_process_made_or_took_back_is_served_from_that_moment_on(tmp_path: Path):
+    cell = await _cell(tmp_path)
+    await provisioning.place(cell, "first", LOCAL, first_port=5000)
+    directory = Directory(cell, 5000)
+    with pytest.raises(RegistryUnknown):
+        await directory.find("localhost", 5001)
+
+    second = await provisioning.place(cell, "second", LOCAL, first_port=5000)
+    assert (await directory.find("localhost", 5001)).uuid == second.uuid
+    await provisioning.set_state(cell, second.id, DELETED)
+    await directory.refresh()
+    with pytest.raises(Denied):
+        await directory.find("localhost", 5001)
+    await provisioning.set_state(cell, second.id, READY)
+    assert (await directory.find("localhost", 5001)).uuid == second.uuid
+    await cell.close()
+
+
+async def test_however_many_ask_for_what_is_not_there_the_directory_is_read_once_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cell = await _cell(tmp_path)
+    await provisioning.place(cell, "first", LOCAL, first_port=5000)
+    directory = Directory(cell, 5000)
+    await directory.refresh()
+    asked: list[Statement] = []
+    read = SqliteDatabase.all
+
+    async def noted(self: SqliteDatabase, statement: Statement, **given: Any) -> Any:
+        asked.append(statement)
+        return await read(self, statement, **given)
+
+    monkeypatch.setattr(SqliteDatabase, "all", noted)
+
+    wanted = [directory.find("localhost", 5001) for _ in range(100)]
+    answers = await asyncio.gather(*wanted, return_exceptions=True)
+
+    assert [type(one) for one in answers] == [RegistryUnknown] * 100
+    assert asked
+    assert len({id(one) for one in asked}) == len(asked)
     await cell.close()
 
 

@@ -65,7 +65,7 @@ class Place:
         """Send the head of a request, from a machine that takes little that its client has not read."""
         self.wires.append(await connect(self.client.base_url.port or 0))
         shown = [] if anonymous else [f"Authorization: {self.client.headers['authorization']}"]
-        head = [f"{request} HTTP/1.1", "Host: localhost", *shown, *lines]
+        head = [f"{request} HTTP/1.1", f"Host: {self.client.headers['host']}", *shown, *lines]
         await self.wires[-1].send("".join(f"{line}\r\n" for line in [*head, ""]).encode())
         return self.wires[-1]
 
@@ -140,9 +140,8 @@ async def place(
     monkeypatch.setattr(watching, "LOOK", NEVER)
     path = f"/v2/library/app/blobs/uploads/?digest={Digest.of(BLOB)}"
     assert (await client.post(path, content=BLOB)).status_code == 201
-    app = await world.plane.find("localhost", client.base_url.port or 0)
+    app = await world.plane.find(client.headers["host"], client.base_url.port or 0)
     assert isinstance(app, RegistryApp)
-    # On an engine that tests share it need not be the world's own.
     registry = app.distribution.registry
     registry.slots.patience = NEVER
     postgres = world.parts.postgres

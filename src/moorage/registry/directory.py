@@ -5,6 +5,7 @@ The last known answer is kept, so pulls go on when the cell's database cannot be
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ READY = "READY"
 SUSPENDED = "SUSPENDED"
 DELETED = "DELETED"
 FRESH = 0.5
+# How far apart, in seconds, the directory is read again for those whom it would have refused: whatever they ask for.
+PACE = 0.05
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 COLUMNS = (
@@ -140,15 +143,24 @@ class Directory:
     clock: Callable[[], float] = time.monotonic
     _seen: _Seen = field(default_factory=_Seen)
     _asked: float = float("-inf")
+    # How often it was asked, and which of these questions was answered last.
+    _questions: int = 0
+    _answered: int = 0
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     # Whether the cell's schema has address rules: once it has, it never again has none.
     _has_rules: bool = False
 
     async def find(self, authority: str, port: int) -> Entry:
         """Give the registry that a Host header means on a local port, or raise RegistryUnknown, or Denied for a deleted one."""
+        asked = self._questions
         # Before the first answer every request waits for one: another's question may still be on its way.
         if not self._seen.entries or self.clock() - self._asked > FRESH:
             await self.refresh()
         found = self._find(authority, port)
+        if found is None or not found.is_served:
+            # Another process may have said that it is ready: that holds here too, from that moment on.
+            await self._ask_after(asked)
+            found = self._find(authority, port)
         if found is not None and not found.is_served:
             raise _not_serving(found)
         if found is None:
@@ -173,9 +185,24 @@ class Directory:
             found = self._seen.ports.get(port)
         return found
 
+    async def _ask_after(self, question: int) -> None:
+        """Have an answer to a question later than that one, or what is known if there is none; those who wait share it."""
+        async with self._turn:
+            if self._answered <= question:
+                await asyncio.sleep(min(PACE, self._asked + PACE - self.clock()))
+                await self.refresh()
+
     async def refresh(self) -> None:
         """Read the directory again; if its database is away, go on with what is known."""
         self._asked = self.clock()
+        self._questions += 1
+        question = self._questions
+        try:
+            await self._read()
+        finally:
+            self._answered = max(self._answered, question)
+
+    async def _read(self) -> None:
         try:
             rows = await self.cell.all(_ENTRIES)
             hosts = await self.cell.all(_HOSTS)
