@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from moorage import __version__, first_start, running, settings, starting
 from moorage.addresses import Addresses
+from moorage.admitting import Admitted
 from moorage.cli import reference
 from moorage.cli.commands import Inherited, say
 from moorage.cli.greeting import Greeting, Made
@@ -40,7 +41,7 @@ SITES = {"registry": ("registry",), "console": ("console", "ops")}
 Sockets = Mapping[str, Sequence[socket.socket]]
 
 
-class Moorage(Recorded, Mailed, Operated):
+class Moorage(Recorded, Mailed, Operated, Admitted):
     """Every command of the server, done."""
 
     def up(self) -> int:

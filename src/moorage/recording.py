@@ -35,6 +35,17 @@ class Recorded:
             say(f"{line}\n")
         return 0
 
+    def rotate_signing_key(self) -> int:
+        """Sign with a new key from now on."""
+        from moorage.cloud import operators, signing
+        from moorage.cloud.events import Origin
+
+        async def main(parts: Parts) -> None:
+            made = await signing.rotate(parts.platform, parts.master, Origin("operator", operators.PARTY))
+            say(f"Signs from now on  {made}\n")
+
+        return starting.on_platform(main)
+
     def feed(self, after: int) -> int:
         """Write what the provider is informed of, past a number."""
         from moorage.cloud import notifications

@@ -110,3 +110,34 @@ def test_what_cannot_be_checked_is_told_in_one_line(
     assert refused.returncode == 1
     assert refused.stderr.startswith(told)
     assert refused.stderr.count("\n") == 1
+
+
+def test_after_the_signing_key_was_changed_heads_by_either_are_whole(tmp_path: Path):
+    assert moorage("prepare", data=tmp_path).returncode == 0
+    asyncio.run(_filled(tmp_path))
+    before = json.loads(moorage("certificate", "keys", data=tmp_path).stdout)
+
+    changed = moorage("signing-key", "rotate", data=tmp_path)
+    asyncio.run(_signed(tmp_path))
+    checked = moorage("ledger", "verify", "--provider", data=tmp_path)
+    exported = moorage("ledger", "export", "provider", data=tmp_path).stdout
+    lines = [json.loads(line) for line in exported.splitlines()]
+
+    (new,) = [line.split()[-1] for line in changed.stdout.splitlines()]
+    signed_by = [line["keyId"] for line in lines if line["type"] == "head"]
+    assert (changed.returncode, checked.returncode) == (0, 0), changed.stderr + checked.stdout
+    assert signed_by == [before[0]["keyId"], new]
+    assert checked.stdout.endswith("whole\n")
+    assert [one["kind"] for one in lines if str(one.get("kind")).startswith("signing")] == [
+        "signing-key.rotated"
+    ]
+    # Whoever has kept the keys from before has lost none of them.
+    after = json.loads(moorage("certificate", "keys", data=tmp_path).stdout)
+    assert (after[0], [one["keyId"] for one in after][1:]) == (before[0], [new])
+
+
+async def _signed(data: Path) -> None:
+    """Sign a head of the provider's chain though it is no new day."""
+    async with parts.opened(parts.Place(data, "", (data / "blobs").as_uri(), "")) as opened:
+        await events.drain(opened.platform, {}, _nothing)
+        assert await heads.sign(opened.platform, opened.master, "provider")

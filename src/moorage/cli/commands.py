@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from moorage.cli import mailing, operators, recording
+from moorage.cli import admitting, mailing, operators, recording
+from moorage.cli.admitting import Admitting
 from moorage.cli.mailing import Mailing
 from moorage.cli.operators import Operating
 from moorage.cli.recording import Recording
@@ -36,7 +37,7 @@ class Inherited:
     sockets: tuple[tuple[str, int], ...]
 
 
-class Server(Recording, Mailing, Operating, Protocol):
+class Server(Recording, Mailing, Operating, Admitting, Protocol):
     """What the commands do; each gives the status to exit with."""
 
     def up(self) -> int:
@@ -152,6 +153,7 @@ def parser() -> argparse.ArgumentParser:
     _add_registries(commands)
     _add_applications(commands)
     _add_keys(commands)
+    admitting.add(commands)
     operators.add(commands)
     recording.add(commands)
     _add_certificates(commands)

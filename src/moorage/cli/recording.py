@@ -21,6 +21,10 @@ class Recording(Protocol):
         """Write a chain as JSON lines."""
         ...
 
+    def rotate_signing_key(self) -> int:
+        """Sign with a new key from now on."""
+        ...
+
     def feed(self, after: int) -> int:
         """Write what the provider is informed of, past a number."""
         ...
@@ -53,6 +57,23 @@ def add(commands: Commands) -> None:
         "--after", type=int, default=0, metavar="NUMBER", help="only what comes past this number"
     )
     feed.set_defaults(run=lambda server, given: server.feed(given.after))
+    _add_signing_key(commands)
+
+
+def _add_signing_key(commands: Commands) -> None:
+    key = commands.add_parser(
+        "signing-key",
+        help="change the key that certificates and heads of the ledger are signed with",
+        description="Change the key that certificates and heads of the ledger are signed with.",
+    )
+    verbs = key.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    rotate = verbs.add_parser(
+        "rotate",
+        help="sign with a new key from now on, while everything runs",
+        description="Sign with a new key from now on, while everything runs. What older keys signed stays good, and their public"
+        " halves stay published at /1.0/cloud/signingKey. The new key's id is printed.",
+    )
+    rotate.set_defaults(run=lambda server, _: server.rotate_signing_key())
 
 
 def _add_verify(verbs: Commands) -> None:

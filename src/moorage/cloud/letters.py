@@ -95,6 +95,20 @@ def guessed_at(user: str, count: int, language: str) -> Letter:
     )
 
 
+def factor_removed(user: str, reason: str, language: str) -> Letter:
+    """Tell that the provider's people ask a user for no codes any more."""
+    _ = texts.catalogue(language).gettext
+    facts = {"user": user, "reason": reason}
+    return _letter(
+        language,
+        _("The second factor of {user} was removed").format(**facts),
+        [
+            _("The provider of this service has removed the second factor of {user}. The reason given: {reason}").format(**facts),
+            _("If nobody of you asked for that, change the password of this user at once, and ask the provider."),
+        ],
+    )  # fmt: skip
+
+
 def size(count: int) -> str:
     """Write a number of bytes for people."""
     value = float(count)
