@@ -21,9 +21,11 @@ from typing import Any
 
 import asyncpg
 
-from moorage import working
+from moorage import ordering, working
 from moorage.app import Moorage
 from moorage.cli.commands import Inherited
+from moorage.cloud.reconciling import Reconciler
+from moorage.cloud.registries import Registry
 from moorage.db import files
 from moorage.db.postgres import PostgresDatabase
 from moorage.db.sqlite import SqliteDatabase
@@ -49,7 +51,8 @@ CHANGE = {
 # Small programs that begin here have imported already what costs most of a start.
 _BEGINNING = multiprocessing.get_context("forkserver")
 _BEGINNING.set_forkserver_preload([
-    "moorage.app", "moorage.planes", "moorage.serving", "moorage.working", "moorage.db.postgres", "obstore"
+    "moorage.app", "moorage.planes", "moorage.serving", "moorage.working", "moorage.db.postgres", "moorage.jobs.engine",
+    "moorage.ordering", "obstore",
 ])  # fmt: skip
 
 
@@ -198,6 +201,11 @@ def collecting(stage: Stage, environment: Mapping[str, str], name: str) -> BaseP
     return _begun(_collect, stage, dict(environment), name)
 
 
+def reconciling(environment: Mapping[str, str], step: str = "", moment: str = "") -> BaseProcess:
+    """Start a worker of the fleet; one that is given a step of reconciling ends itself before it, or once it is done."""
+    return _begun(_reconcile, dict(environment), step, moment)
+
+
 async def ended(process: BaseProcess) -> None:
     """Wait for a process to end, and see that it was by the hook."""
     await asyncio.to_thread(process.join, SECONDS)
@@ -219,6 +227,26 @@ def _serve(stage: Stage, environment: dict[str, str], listening: socket.socket) 
     Passwords.hasher = CHEAP
     stage.arm()
     Moorage().serve("registry", Inherited(None, (("registry", listening.detach()),)))
+
+
+def _reconcile(environment: dict[str, str], wanted: str, moment: str) -> None:
+    os.environ.update(environment)
+    run = Reconciler.run
+
+    async def hooked(self: Reconciler, step: Callable[[Registry], Awaitable[bool]], found: Registry) -> bool:
+        at = step.__name__ == wanted
+        if at and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        done = await run(self, step, found)
+        if at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    setattr(Reconciler, "run", hooked)  # noqa: B010 - as above.
+    # Nobody else serves this cell, so nobody has to let go.
+    for name in ("LETTING_GO", "LETTING_GO_OF_FILES"):
+        setattr(ordering, name, 0)
+    Moorage().work(Inherited(None, ()))
 
 
 def _collect(stage: Stage, environment: dict[str, str], name: str) -> None:

@@ -1,35 +1,29 @@
-"""Workers that are killed at each step of making, resizing and deleting a registry: it goes on, and nothing is done twice.
-
-Run as a program this file is a worker that is killed at one step: before it, or once it is done and nothing else is.
-"""
+"""Workers that are killed at each step of making, resizing and deleting a registry: it goes on, and nothing is done twice."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import bindparam, func, select
 
-from moorage import parts, settings, working
 from moorage.cloud import certificates, heads, signing
 from moorage.cloud.events import SYSTEM
-from moorage.cloud.reconciling import Reconciler
 from moorage.cloud.registries import Registry
 from moorage.db import Statement
 from moorage.db.cell import entry
 from moorage.db.platform import cloud_event, cloud_outbox
 from moorage.db.tables import project, user
-from moorage.serving import on_signal
 from moorage.storage import new_key
 from moorage.storage.memory import BytesSource
-from tests.crash.test_worker import Work, cell, fleet_jobs, jobs_if_any, kill, until
+from tests.crash import stages
+from tests.crash.test_worker import Work, cell, fleet_jobs, jobs_if_any, until
 from tests.functional.ordering_world import Orders, opened
+from tests.servers.house import environment
 from tests.servers.postgres import PostgresServer
 
 STEPS = ("place", "fill", "limit", "open", "settle_open")
@@ -56,27 +50,38 @@ class Fleet:
 
     async def killed_at(self, step: str, moment: str) -> None:
         """Let a worker loose that is killed at a step, and wait until it is."""
-        worker = await self.work.worker(__file__, step, moment, name="one")
-        status = await asyncio.wait_for(worker.wait(), 120)
-        assert status == -signal.SIGKILL
+        await stages.ended(stages.reconciling(self.settings, step, moment))
 
     async def ended(self, found: Registry, status: str) -> Registry:
         """Let a whole worker end what was begun, until the row has a status and the record all of it."""
-        worker = await self.work.worker(name="one")
-        await until(lambda: self._is(found, status))
-        await kill(worker)
+        async with self._working():
+            await until(lambda: self._is(found, status))
         return await self.orders.again(found)
 
     async def destroyed(self, found: Registry) -> None:
         """Let a whole worker end a destruction that was begun."""
-        worker = await self.work.worker(__file__, "", "", name="one")
 
         async def is_so() -> bool:
             told = await self.kinds(found)
             return "registry.destroyed" in told
 
-        await until(is_so)
-        await kill(worker)
+        async with self._working():
+            await until(is_so)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Give what a worker of this cell is started with."""
+        return environment(self.work.data, **self.work.settings, WORKER_NAME="one")
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
+        worker = stages.reconciling(self.settings)
+        try:
+            yield
+        finally:
+            worker.kill()
+            await asyncio.to_thread(worker.join)
+            worker.close()
 
     async def _is(self, found: Registry, status: str) -> bool:
         if await self.orders.platform.one(WAITING) is not None or not await self._is_idle():
@@ -197,44 +202,3 @@ async def test_a_registry_is_destroyed_once_and_wholly_wherever_its_worker_is_ki
     assert {kinds[kind] for kind in ("registry.deleted", "registry.grace-over", "registry.destroyed")} == {1}
     assert len([one async for one in orders.world.parts.store.under(there.prefix).list()]) == 3
     assert await orders.status(other) == 401
-
-
-def main() -> None:
-    """Work as Moorage does, and be killed at a step."""
-    wanted, moment = sys.argv[1:]
-    set_ = settings.read(os.environ)
-    place = parts.Place(
-        set_.keeping.data, set_.keeping.database_url, set_.keeping.blobs, set_.keeping.master_key
-    )
-
-    class Killed(Reconciler):
-        """Is killed."""
-
-        async def run(self, step: Callable[[Registry], Awaitable[bool]], found: Registry) -> bool:
-            at = step.__name__ == wanted
-            if at and moment == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
-            done = await step(found)
-            if at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return done
-
-    async def run() -> None:
-        asked = asyncio.Event()
-        on_signal(asked.set)
-        async with parts.opened(place) as made:
-            worker = working.Worker.of(set_, made)
-            whole = worker.reconciler
-            # Nobody else serves this cell, so nobody has to let go.
-            ground = dataclasses.replace(whole.destroyer.ground, letting_go=0)
-            whole.destroyer = dataclasses.replace(whole.destroyer, ground=ground)
-            worker.reconciler = Killed(
-                whole.platform, whole.catalogue, whole.site, whole.passwords, whole.destroyer
-            )
-            await working.work(worker, asked, set_.upkeep.worker_name)
-
-    asyncio.run(run())
-
-
-if __name__ == "__main__":
-    main()
