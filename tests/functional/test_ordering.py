@@ -82,6 +82,18 @@ async def test_reconciling_again_changes_nothing(orders: Orders):
 
 
 @BOTH
+async def test_rounds_at_once_make_a_registry_once(orders: Orders):
+    """What is asked of a registry that is not made yet begins a round of its own."""
+    ordered = await orders.ordered()
+
+    await asyncio.gather(*(orders.reconcile(Reconcile(ordered.id)) for _ in range(8)))
+
+    made = await orders.again(ordered)
+    assert (made.status, made.error) == ("READY", "")
+    assert await orders.told(made.id) == [("registry.ordered", "success"), ("registry.delivered", "success")]
+
+
+@BOTH
 @pytest.mark.parametrize("name", ["", " team", "team-", "a/b", "a\nb", "x" * 65, "te\0am", "-"])
 async def test_a_name_that_no_registry_may_have_is_refused_with_field_and_rule(orders: Orders, name: str):
     made = await orders.made()

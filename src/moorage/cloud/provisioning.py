@@ -116,7 +116,8 @@ _LIMIT_CONTENT = Statement(
 )
 _ROW = Statement(select(registry.c.clock))
 _ADD_ROW = Statement(
-    insert(registry).values(
+    insert(registry)
+    .values(
         clock=bindparam("at"),
         limit_bytes=bindparam("limit_bytes"),
         lease=DAY,
@@ -124,6 +125,7 @@ _ADD_ROW = Statement(
         backup_window=bindparam("backup"),
         creates_projects=bindparam("creates"),
     )
+    .on_conflict_do_nothing()
 )
 
 
@@ -196,6 +198,9 @@ async def place(
         return Entry(*known)
 
     async def work(tx: Tx) -> None:
+        if await tx.one(_FIND, name=name) is not None:
+            # Another was at it, too, and came first.
+            return
         others = await tx.all(_ALL)
         last = (await tx.one(_LAST_PORT)).port
         id_ = str(new_id())
