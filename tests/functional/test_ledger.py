@@ -11,15 +11,17 @@ import json
 import uuid
 from typing import Any
 
+import asyncpg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import bindparam, delete, update
+from sqlalchemy import bindparam, delete, select, update
 
-from moorage.cloud import chains, events, heads, ledger, signing
+from moorage.cloud import chains, events, heads, ledger, notifications, signing
 from moorage.cloud.chains import PROVIDER, Checked
 from moorage.cloud.events import Origin
 from moorage.db import Database, Statement, Tx, insert
 from moorage.db.platform import cloud_outbox, cloud_project, cloud_registry, ledger_entry
+from moorage.db.postgres import Postgres
 from tests.functional.cloud_world import MASTER, Platform
 
 SOMEBODY = Origin("acme/jane", "customer", "r-1", "192.0.2.7", "sdk/1")
@@ -44,6 +46,9 @@ _CUT = Statement(
         ledger_entry.c.chain == bindparam("which"), ledger_entry.c.seq == bindparam("number")
     )
 )
+_TOLD = Statement(select(cloud_outbox).where(cloud_outbox.c.uuid == bindparam("event")))
+# Whoever waits for a turn of a database that is no registry's: the lock's halves are its space and number 0.
+_WAITS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1299148658 AND objid = 0 AND NOT granted"
 _RIVAL = Statement(
     insert(ledger_entry).values(
         chain=bindparam("chain"), seq=bindparam("number"), at=1, event=bindparam("event"), kind="rival", activities="R18",
@@ -180,6 +185,41 @@ async def test_relays_at_once_append_each_event_once_and_fork_no_chain(book: Boo
     found = await ledger.listed(book.db, book.registry, most=1000)
     assert sorted(one.entry.event for one in found) == sorted([*told, *(one.result() for one in late)])
     assert (await book.check()).faults == []
+
+
+@pytest.mark.parametrize("platform", ["postgres"], indirect=True)
+async def test_who_reads_a_feed_between_two_who_append_at_once_passes_over_nothing(
+    book: Book, postgres_url: str
+):
+    beside, other = str(uuid.uuid4()), await Postgres.connect(postgres_url)
+    await book.db.write(_REGISTRY, id=beside, project=book.project)
+    told = [await book.tell("registry.delivered", target) for target in (book.registry, beside)]
+    rows = [await book.db.one(_TOLD, event=event) for event in told]
+    appended, goes_on, watch = asyncio.Event(), asyncio.Event(), await asyncpg.connect(postgres_url)
+
+    async def slowly(tx: Tx) -> None:
+        await ledger.append(tx, rows[:1])
+        appended.set()
+        await goes_on.wait()
+
+    async def read(after: int) -> list[tuple[int, str]]:
+        found = await notifications.for_customer(other.unbound(), book.project, after=after)
+        return [(one.number, one.kept.entry.event) for one in found]
+
+    slow = asyncio.create_task(book.db.change(slowly))
+    await appended.wait()
+    quick = asyncio.create_task(other.unbound().change(lambda tx: ledger.append(tx, rows[1:])))
+    while not quick.done() and not await watch.fetchval(_WAITS):
+        await asyncio.sleep(0)
+    seen = await read(0)
+    goes_on.set()
+    await asyncio.gather(slow, quick)
+    seen += await read(seen[-1][0] if seen else 0)
+    await watch.close()
+    await other.close()
+    await book.drain()
+
+    assert [event for _, event in seen] == told
 
 
 async def test_who_was_overtaken_by_another_appends_after_that(book: Book):

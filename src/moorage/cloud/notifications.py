@@ -1,7 +1,8 @@
 """Notifications: whoever has an I for an activity is informed when there is evidence of it, as a CloudEvent.
 
 A feed is a part of the ledger: what is for a party, in the order in which it came, each with a number that only grows. Who
-delivers it keeps the number of the last one that arrived, and asks what is due after that.
+delivers it keeps the number of the last one that arrived, and asks what is due after that: entries are appended in turns of the
+whole platform, one after another, so none ever turns up behind one that was seen.
 """
 
 from __future__ import annotations
