@@ -154,7 +154,7 @@ def answers(server: Server, path: str, statuses: tuple[int, ...]) -> None:
 
 
 def moorage(folder: Path, name: str = "moorage") -> Server:
-    """Start ours by its one command, with everything as it is by default."""
+    """Start ours by its one command, with everything as it is by default but for the rates of one identity."""
     port = free_port()
     server = _start(
         name,
@@ -166,6 +166,8 @@ def moorage(folder: Path, name: str = "moorage") -> Server:
         MOORAGE_CONSOLE_PORT=str(free_port()),
         MOORAGE_OPS_PORT=str(free_port()),
         MOORAGE_PASSWORD=PASSWORD,
+        # One identity asks here as fast as it can, which is counted as for any other.
+        MOORAGE_RATES="manifests=6000000,blobs=6000000,pushes=6000000,lists=6000000",
     )
     server.credentials = ("admin", PASSWORD)
     answers(server, "/v2/", (401,))

@@ -157,6 +157,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 def planted(set_: Settings, everything: Parts, closing: AsyncExitStack) -> tuple[RegistryPlane, ASGIApp]:
     """Put the application before its parts, as each process does."""
     plane = RegistryPlane.of(set_, everything)
+    closing.push_async_callback(plane.rates.close)
     closing.push_async_callback(plane.registries.close)
     return plane, front(Plane(nothing_here, plane.find, plane.known), Proxies(()))
 

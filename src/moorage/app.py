@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from moorage.registry.fsck import Report as FsckReport
 
 LOG = logging.getLogger(__name__)
+CONSOLE = "moorage serve console"
+"""What a process that serves the console is called in PostgreSQL's list of who is connected."""
 SITES = {"registry": ("registry",), "console": ("console", "ops")}
 
 Sockets = Mapping[str, Sequence[socket.socket]]
@@ -83,7 +85,7 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
 
     def serve(self, role: str, inherited: Inherited) -> int:
         """Serve the registry plane or the console in this process."""
-        from moorage import sites
+        from moorage import pacing, sites
         from moorage.serving import serve
 
         set_ = starting.start()
@@ -96,7 +98,9 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
             # Pulls need neither the platform's database nor any job: the registry plane never opens it.
             async with starting.opened(set_, platform=role == "console") as parts:
                 if role == "console":
-                    await serve(await sites.console(set_, parts, sockets), leash, grace)
+                    paced = pacing.rates(set_, parts, pacing.peers(parts, CONSOLE), 1)
+                    await serve(await sites.console(set_, parts, sockets, paced), leash, grace)
+                    await paced.close()
                 else:
                     plane = _plane(set_, parts)
                     interval = set_.upkeep.pulls_interval

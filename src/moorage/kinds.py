@@ -83,6 +83,24 @@ def count(least: int, most: int) -> Kind[int]:
     return Kind("number", f"a whole number from {least} to {most}", parse)
 
 
+def amounts(defaults: str, most: int) -> Kind[tuple[tuple[str, int], ...]]:
+    """Give the kind of whole numbers up to *most* that have names; those that are not set are as in *defaults*."""
+    known = _pairs(defaults)
+
+    def parse(text: str) -> tuple[tuple[str, int], ...]:
+        given = _pairs(text)
+        if not given.keys() <= known.keys():
+            raise ValueError(text)
+        return tuple((name, _within(given.get(name, number), 0, most)) for name, number in known.items())
+
+    names = ", ".join(known)
+    return Kind(
+        "numbers",
+        f"name=number with commas between, with numbers from 0 to {most} and names of {names}",
+        parse,
+    )
+
+
 def size(least: str, most: str) -> Kind[int]:
     """Give the kind of sizes in bytes from *least* to *most*."""
 
@@ -178,6 +196,11 @@ def _read_mail(text: str) -> str:
     if not re.fullmatch(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}", text, re.ASCII):
         raise ValueError(text)
     return text
+
+
+def _pairs(text: str) -> dict[str, int]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    return {name.strip(): int(number) for name, _, number in pairs}
 
 
 def _within(value: N, least: N, most: N) -> N:

@@ -72,6 +72,11 @@ class Place:
         return self.data / "slots"
 
     @property
+    def rates(self) -> Path:
+        """Give the file in which this machine's processes count the requests of each identity."""
+        return self.data / "rates"
+
+    @property
     def key_file(self) -> Path:
         """Give the file of the master key, when the environment has none."""
         return self.data / KEY_FILE

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from moorage import pacing
 from moorage.addresses import without_port
 from moorage.api import tallies, token
 from moorage.api.distribution.asks import CONFINED
@@ -30,6 +31,7 @@ from moorage.registry.events import Gathered
 from moorage.registry.fsck import Report, Told
 from moorage.registry.opened import Limits, Registries, Registry
 from moorage.registry.pulls import Pulls
+from moorage.registry.rates import Rates, unlimited
 from moorage.registry.slot_locks import OnThisMachine
 from moorage.registry.slots import Leases, Peers, Share, Slots
 from moorage.registry.traffic import Meter
@@ -71,8 +73,8 @@ class RegistryApp:
     @classmethod
     def of(cls, registry: Registry, rules: AddressRules | None) -> RegistryApp:
         """Answer for *registry*."""
-        made = cls(Distribution.of(registry), token.TokenService(registry.access, registry.gathered))
-        return made.ruled(rules)
+        tokens = token.TokenService(registry.access, registry.gathered, registry.rates, registry.entry.uuid)
+        return cls(Distribution.of(registry), tokens).ruled(rules)
 
     def ruled(self, rules: AddressRules | None) -> RegistryApp:
         """Answer from now on by other address rules."""
@@ -128,6 +130,7 @@ class RegistryPlane:
     registries: Registries
     counter: Counter | None
     meter: Meter
+    rates: Rates
     _apps: dict[int, tuple[Registry, RegistryApp]] = field(default_factory=dict)
 
     @classmethod
@@ -138,8 +141,9 @@ class RegistryPlane:
         directory = Directory(parts.cell, place.registry_port, names, place.host in _EVERYWHERE)
         counter = _counter(set_, parts)
         meter = Meter(parts.cell)
-        open_ = opener(set_, parts, meter, counter)
-        return cls(directory, Registries(open_, set_.keeping.open_registries), counter, meter)
+        paced = pacing.rates(set_, parts, pacing.peers(parts, SERVES), place.workers)
+        open_ = opener(set_, parts, meter, counter, paced)
+        return cls(directory, Registries(open_, set_.keeping.open_registries), counter, meter, paced)
 
     def known(self, host: str, port: int) -> RegistryApp | None:
         """Give what answers for a host name on a port, if that need not be asked."""
@@ -195,6 +199,7 @@ class RegistryPlane:
         """Close every registry, write down what was counted, and give back what this process counted elsewhere."""
         await self.registries.close()
         await self.meter.write_down()
+        await self.rates.close()
         if self.counter is not None:
             await self.counter.close()
 
@@ -210,30 +215,17 @@ class RegistryPlane:
             await asyncio.sleep(1)
 
 
-def peers(parts: Parts) -> Callable[[], Peers | None]:
-    """Count the processes that serve this cell's registries with this one, where its database can tell."""
-    if parts.postgres is None:
-        return lambda: None
-    listener = parts.postgres.listener
-    listener.count_as(SERVES)
-
-    def counted() -> Peers | None:
-        return None if listener.peers is None else Peers(*listener.peers)
-
-    return counted
-
-
 def _counter(set_: Settings, parts: Parts) -> Counter | None:
     if not set_.keeping.redis_url:
         return None
     # Imported here, since who has no such server should not pay for its client's memory.
     from moorage.registry.leases import Counter  # noqa: PLC0415
 
-    return Counter.at(set_.keeping.redis_url, set_.listening.workers, peers(parts))
+    return Counter.at(set_.keeping.redis_url, set_.listening.workers, pacing.peers(parts, SERVES))
 
 
 def opener(
-    set_: Settings, parts: Parts, meter: Meter, counter: Counter | None = None
+    set_: Settings, parts: Parts, meter: Meter, counter: Counter | None = None, rates: Rates | None = None
 ) -> Callable[[Entry], Awaitable[Registry]]:
     """Give what opens a registry: its rows, its bytes, and who may do what with them."""
     passwords = Passwords(threads=set_.entering.password_checks)
@@ -247,7 +239,7 @@ def opener(
         slowest_transfer=asked.slowest_transfer,
     )
 
-    known = peers(parts)
+    known = pacing.peers(parts, SERVES)
 
     def leases(entry: Entry) -> Leases:
         workers = set_.listening.workers
@@ -272,8 +264,9 @@ def opener(
         uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
         slots = Slots(0, asked.parallel_wait, leases(entry))
         return Registry(
-            entry, db, store, access, uploads, Pulls(db), Gathered(db), slots, limits, meter.of(entry.uuid)
-        )
+            entry, db, store, access, uploads, Pulls(db), Gathered(db), slots, limits, meter.of(entry.uuid),
+            rates or unlimited(),
+        )  # fmt: skip
 
     return open_
 

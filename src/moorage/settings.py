@@ -19,6 +19,10 @@ from moorage.kinds import BadSetting, Kind, Network, Setting
 
 T = TypeVar("T")
 PREFIX = "MOORAGE_"
+RATES = (
+    "manifests=300000, blobs=300000, pushes=120000, lists=30000, tokens=30000,"
+    " reads=6000, changes=3000, orders=600, sign-ins=600"
+)
 
 
 def _setting(variable: str, kind: Kind[T], default: str, help_: str, *, secret: bool = False) -> T:
@@ -245,6 +249,13 @@ class Requests:
         kinds.size("0", "1GiB"),
         "32KiB",
         "Bytes a second under which a transfer no longer counts as one of the plan's parallel requests.",
+    )
+    rates: tuple[tuple[str, int], ...] = _setting(
+        "RATES",
+        kinds.amounts(RATES, 6_000_000),
+        "",
+        "How many requests of each kind one identity may make in a minute; 0 is no limit. What is not named has its default:"
+        f" {RATES}.",
     )
     ready_seconds: float = _setting(
         "READY_SECONDS",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from moorage.parts import Parts
     from moorage.planes import RegistryPlane
+    from moorage.registry.rates import Rates
     from moorage.settings import Settings
 
     Sockets = Mapping[str, Sequence[socket.socket]]
@@ -44,10 +45,11 @@ def registry(set_: Settings, parts: Parts, sockets: Sockets, plane: RegistryPlan
     return [_site(set_, "registry", Plane(_pages(_health(set_, parts)), plane.find, plane.known), sockets)]
 
 
-async def console(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
+async def console(set_: Settings, parts: Parts, sockets: Sockets, rates: Rates) -> list[Site]:
     """Give what the console's and the operator's ports answer with; raises BadSetting."""
     from moorage.api.cloud.api import cloud_api  # noqa: PLC0415 - the registry plane should not pay for it.
     from moorage.api.cloud.tokens import Tokens  # noqa: PLC0415 - as above.
+    from moorage.api.paced import Paced  # noqa: PLC0415 - as above.
     from moorage.cloud import provisioning  # noqa: PLC0415 - as above.
     from moorage.identity.passwords import Passwords  # noqa: PLC0415 - as above.
     from moorage.ordering import desk  # noqa: PLC0415 - as above.
@@ -65,10 +67,10 @@ async def console(set_: Settings, parts: Parts, sockets: Sockets) -> list[Site]:
         Console(address, first_start.first_push(address)),
         validation.Validation(parts.platform, parts.master, passwords),
         SignIn(parts.platform, parts.master, passwords),
-        Tokens(parts.platform),
-        rest=cloud_api(desk(set_, parts), parts.master, passwords, validation=validation.PATH),
+        Tokens(parts.platform, rates=rates),
+        rest=cloud_api(desk(set_, parts), parts.master, passwords, validation=validation.PATH, rates=rates),
     )
-    return [_site(set_, "console", pages, sockets), _site(set_, "ops", _pages(health), sockets)]
+    return [_site(set_, "console", Paced(pages, rates), sockets), _site(set_, "ops", _pages(health), sockets)]
 
 
 def _site(set_: Settings, name: str, app: ASGIApp, sockets: Sockets) -> Site:

@@ -100,13 +100,16 @@ async def test_limits_tell_use_and_the_time_until_they_are_reached(api: Api) -> 
     assert found is not None
     await api.orders.store(found, 100 * GIB)
 
-    storage, parallel = await asked(api, f"{here}/limits")
+    storage, trash, parallel, ordered = await asked(api, f"{here}/limits")
     forecast = await asked(api, f"{here}/forecast")
 
     assert (unknown[0]["trend"], unknown[0]["fullAt"], unknown[0]["used"]) == ("not enough data", None, 0)
     assert (storage["used"], storage["granted"], storage["percent"]) == (100 * GIB, 200 * GIB, 50.0)
     assert (storage["trend"], storage["daysToFull"]) == ("grows", 10)
+    assert (trash["name"], trash["used"], trash["trend"]) == ("trash", 0, "no limit")
     assert (parallel["granted"], parallel["unit"]) == (15, "requests")
+    assert (ordered["per"], ordered["granted"]) == ("account", api.orders.desk.most)
+    assert ordered["used"] == await registries.count(api.orders.platform, api.owner.project) >= 1
     assert (forecast["bytesPerDay"], forecast["daysKnown"]) == (10 * GIB, 5)
     assert (forecast["recommendedPlan"], forecast["recommendedPlanID"]) == ("MEDIUM", MEDIUM)
     assert forecast["priceDifferenceHour"] == "0.03"

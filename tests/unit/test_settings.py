@@ -37,6 +37,12 @@ def test_proxies_are_addresses_and_networks():
     assert read.listening.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
 
 
+def test_rates_that_are_not_named_have_their_default():
+    read = dict(settings.read({"MOORAGE_RATES": "lists=7, sign-ins=0"}).requests.rates)
+
+    assert (read["lists"], read["sign-ins"], read["manifests"]) == (7, 0, 300_000)
+
+
 def test_names_are_as_clients_write_them():
     read = settings.read({"MOORAGE_NAMES": "Registry.Example.com, box.lan:5000,[::1]:5000, 192.0.2.1"})
 
@@ -62,6 +68,9 @@ def test_names_are_as_clients_write_them():
         ("MOORAGE_TOKEN_LIFETIME", "nan"),
         ("MOORAGE_TOKEN_LIFETIME", "1e9"),
         ("MOORAGE_WORKERS", "0"),
+        ("MOORAGE_RATES", "pulls=1"),
+        ("MOORAGE_RATES", "lists=-1"),
+        ("MOORAGE_RATES", "lists"),
         ("MOORAGE_TRUSTED_PROXIES", "10.0.0.1/8"),
         ("MOORAGE_LOG_LEVEL", "loud"),
         ("MOORAGE_TLS_CERT", "/there/is/none"),

@@ -19,6 +19,7 @@ from moorage.api.dialects import Answer, header, oci
 from moorage.errors import Problem, StorageFull
 from moorage.identity import scopes
 from moorage.identity.access import name_and_password
+from moorage.identity.passwords import lane_of
 from moorage.identity.tokens import SERVICE
 from moorage.logs import request_id
 from moorage.oci.errors import OCIError, Unauthorized, Unsupported
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from moorage.identity.accounts import Account
     from moorage.identity.scopes import Scope as TokenScope
     from moorage.identity.tokens import Issued
+    from moorage.registry.rates import Rates
 
 LOG = logging.getLogger(__name__)
 PATH: Final = "/service/token"
@@ -97,28 +99,33 @@ class TokenService:
 
     access: Access
     gathered: Gathered | None = None
+    rates: Rates | None = None
+    registry: str = ""
+    """Whose rates these are."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for a token."""
         try:
             answer = await self._answer(scope, receive)
         except Unauthorized as problem:
-            self._note(scope)
+            self._note(scope, problem)
             asked = [("www-authenticate", _ASK_PASSWORD)]
             answer = oci(problem, request_id.get(), headers=asked)
         except Problem as problem:
+            self._note(scope, problem)
             answer = oci(problem, request_id.get())
         except _Gone:
             return
         await answer(scope, receive, send)
 
-    def _note(self, scope: Scope) -> None:
+    def _note(self, scope: Scope, problem: Problem) -> None:
         """Note a denial: only credentials that were shown and are wrong are answered 401 here."""
-        if self.gathered is not None:
+        rule = denials.rule(problem, credentials=True)
+        if self.gathered is not None and rule:
             agent = (_header(scope, b"user-agent") or "").encode("latin-1")
             seen = Seen(
                 denials.KIND,
-                "credentials",
+                rule,
                 "anonymous",
                 _address(scope),
                 agent,
@@ -144,6 +151,7 @@ class TokenService:
         if (authorization := _header(scope, b"authorization")) is not None:
             name, password = name_and_password(authorization)
             account = await self.access.sign_in(name, password, address=_address(scope))
+        await self._count(account, scope)
         refresh = ""
         if account and _one(fields, "offline_token") in _YES:
             refresh = await self._refresh_token(account, fields)
@@ -162,15 +170,23 @@ class TokenService:
             case "password":
                 name, password = _one(fields, "username"), _one(fields, "password")
                 account = await self.access.sign_in(name, password, address=_address(scope))
+                await self._count(account, scope)
                 if _one(fields, "access_type") == "offline":
                     refresh = await self._refresh_token(account, fields)
             case "refresh_token":
                 refresh = _one(fields, "refresh_token")
                 account = await self.access.refreshed(refresh)
+                await self._count(account, scope)
             case other:
                 raise TokenRequestInvalid("grant_type is password or refresh_token", grant_type=other[:64])
         issued, given = await self.access.issue(account, asked)
         return _granted(issued, refresh, given)
+
+    async def _count(self, account: Account | None, scope: Scope) -> None:
+        """Count a token, before anything is made of it, or raise RateExceeded."""
+        if self.rates is not None:
+            who = account.caller.subject if account else lane_of(_address(scope), "nowhere")
+            await self.rates.take(self.registry, "tokens", who)
 
     async def _refresh_token(self, account: Account, fields: Fields) -> str:
         """Make a refresh token, or none where there is no room for it: the client goes on with what it has."""

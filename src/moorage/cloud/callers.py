@@ -70,6 +70,12 @@ class Caller:
         """Give the name that policies know the caller by."""
         return (CLIENT if self.kind is Kind.CLIENT else USER) + self.actor
 
+    @property
+    def counted_as(self) -> str:
+        """Name whom calls count against: the application, whatever credentials it has, the client, or the user at browsers."""
+        of = {Kind.APPLICATION: self.application_id, Kind.CLIENT: self.id, Kind.SESSION: self.login_id}
+        return f"{self.kind}:{of[self.kind]}"
+
     def check(self, now: int) -> None:
         """Raise a Problem unless what was shown may be used now; most is found only if it may."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from moorage.cloud import events, provisioning, reconciling, registries, restrictions
 from moorage.cloud.catalogue import Catalogue, Plan
@@ -67,7 +67,7 @@ class Desk:
             stored = await reconciling.stored(db)
         finally:
             await db.close()
-        return Use(stored.stored, self.site.parallel(entry))
+        return replace(stored, parallel=self.site.parallel(entry))
 
     async def reachable_plans(self, cloud_project: str, registry: str) -> list[Plan]:
         """List the plans that a registry may change to now, or raise RegistryUnknown."""

@@ -100,7 +100,7 @@ _LEAVE = Statement(
     .where(entry.c.id == bindparam("entry"), entry.c.deleted_at.is_(None))
     .values(deleted_at=bindparam("at"))
 )
-_USED = Statement(select(registry.c.used))
+_HELD = Statement(select(registry.c.used, registry.c.trash))
 _wanted = bindparam("limit_bytes", type_=BIG)
 _LIMIT_CONTENT = Statement(
     update(registry)
@@ -256,9 +256,10 @@ async def limit_content(db: Database, plan: Plan) -> bool:
     return await db.change(work)
 
 
-async def used(db: Database) -> int:
-    """Give the bytes that count against a registry's storage."""
-    return int((await db.one(_USED)).used)
+async def held(db: Database) -> tuple[int, int]:
+    """Give the bytes that count against a registry's storage, and those in its trash."""
+    row = await db.one(_HELD)
+    return int(row.used), int(row.trash)
 
 
 async def set_state(cell: Database, entry_id: int, state: str) -> None:

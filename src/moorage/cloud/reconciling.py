@@ -411,8 +411,9 @@ class Reconciler:
 
 
 async def stored(db: Database) -> Use:
-    """Tell what a registry's rows say is stored."""
-    return Use(await provisioning.used(db))
+    """Tell what a registry's rows say is stored, and what is in its trash."""
+    held, trash = await provisioning.held(db)
+    return Use(held, trash=trash)
 
 
 async def due(platform: Database) -> list[Reconcile]:

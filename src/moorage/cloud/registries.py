@@ -221,7 +221,7 @@ async def order(
     check_name(name)
     home = catalogue.region(region)
     chosen = catalogue.ordered(plan)
-    there = (await tx.one(_COUNT, cloud_project=cloud_project_id)).count
+    there = await count(tx, cloud_project_id)
     if there >= most:
         raise OrdersExceeded(
             f"the account has {there} registries and may have {most}: delete one, or ask the provider for more"
@@ -253,6 +253,12 @@ class Use:
 
     stored: int
     parallel: int | None = None
+    trash: int = 0
+
+
+async def count(reader: Reader, cloud_project_id: str) -> int:
+    """Count the registries of the account that a cloud project is of."""
+    return int((await reader.one(_COUNT, cloud_project=cloud_project_id)).count)
 
 
 def misfits(use: Use, plan: Plan) -> list[dict[str, object]]:

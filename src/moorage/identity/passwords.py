@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from argon2 import PasswordHasher, Type
@@ -45,6 +45,7 @@ _TURN = 0.5
 """Seconds: two guesses a second at one user, from however many addresses; the user is told of them long before a million."""
 
 
+@lru_cache(maxsize=_LANES)
 def lane_of(address: str, name: str) -> str:
     """Give the lane of who asks from *address*; an IPv6 client has a whole network of them."""
     try:

@@ -3,6 +3,7 @@
 from moorage.errors import Problem
 from moorage.oci.errors import Denied, Unauthorized
 from moorage.registry.errors import QuotaExceeded, TagImmutable
+from moorage.registry.rates import RateExceeded
 
 KIND = "request.denied"
 
@@ -16,6 +17,8 @@ def rule(problem: Problem, *, credentials: bool) -> str:
         return "quota"
     if isinstance(problem, TagImmutable):
         return "immutability"
+    if isinstance(problem, RateExceeded):
+        return "rate"
     if isinstance(problem, Denied):
         return "access"
     if isinstance(problem, Unauthorized) and credentials:

@@ -13,6 +13,7 @@ from moorage.identity.access import Access
 from moorage.registry.directory import Entry
 from moorage.registry.events import Gathered
 from moorage.registry.pulls import Pulls
+from moorage.registry.rates import Rates, unlimited
 from moorage.registry.slots import Slots
 from moorage.registry.traffic import Traffic
 from moorage.registry.uploads import Uploads
@@ -78,6 +79,7 @@ class Registry:
     slots: Slots
     limits: Limits
     traffic: Traffic = field(default_factory=Traffic)
+    rates: Rates = field(default_factory=unlimited)
     use: Use = field(default_factory=Use)
 
     async def write_down(self, *, pulls: bool) -> None:

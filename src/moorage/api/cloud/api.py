@@ -15,6 +15,7 @@ from moorage.api.cloud.clients import Clients
 from moorage.api.cloud.endpoints import CloudApi
 from moorage.api.cloud.grants import Grants
 from moorage.api.cloud.ledger import Responsibility
+from moorage.api.cloud.limits import Limits
 from moorage.api.cloud.members import Members
 from moorage.api.cloud.policies import Policies
 from moorage.api.cloud.projects import Projects
@@ -31,6 +32,7 @@ from moorage.cloud.desk import Desk
 from moorage.identity.keys import MasterKey
 from moorage.identity.passwords import Passwords
 from moorage.registry.address_rules import Part
+from moorage.registry.rates import Rates, unlimited
 
 
 @dataclass(slots=True)
@@ -51,7 +53,9 @@ class Description:
         return self.text
 
 
-def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation: str) -> CloudApi:
+def cloud_api(
+    desk: Desk, master: MasterKey, passwords: Passwords, *, validation: str, rates: Rates | None = None
+) -> CloudApi:
     """Give what answers every call; *validation* is the path of the page where users decide about credentials."""
     registries, description = Registries(desk), Description()
     actions: list[tuple[str, str]] = []
@@ -67,6 +71,7 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
             *registries.routes(),
             *Users(registries.rows, passwords).routes(),
             *Usage(desk).routes(),
+            *Limits(desk, rates or unlimited()).routes(),
             *Webhooks(desk.platform, master, desk.caller).routes(),
             *Billing(desk).routes(),
             *Responsibility(desk.platform).routes(),
@@ -79,7 +84,7 @@ def cloud_api(desk: Desk, master: MasterKey, passwords: Passwords, *, validation
     )
     actions.extend(_actions(table))
     description.text = openapi.described(table.routes)
-    return CloudApi(desk.platform, master, table)
+    return CloudApi(desk.platform, master, table, rates or unlimited())
 
 
 def _actions(table: Table) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -25,6 +25,8 @@ from moorage.cloud.errors import CloudProjectUnknown, RegistryUnknown
 from moorage.db import Database
 from moorage.errors import Problem
 from moorage.identity.keys import MasterKey
+from moorage.identity.passwords import lane_of
+from moorage.registry.rates import OF_PROVIDER, Rates, unlimited
 from moorage.storage import Disconnected
 
 SECOND: Final = 1_000_000
@@ -42,6 +44,7 @@ class CloudApi:
     db: Database
     master: MasterKey
     table: Table
+    rates: Rates = field(default_factory=unlimited)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call, or refuse it in the provider's dialect; a path that is none of the API's is no call."""
@@ -61,7 +64,9 @@ class CloudApi:
         ask = Ask(scope, await bodies.receive(Body(scope, receive)), found.params)
         if found.route.needs not in {Needs.NOTHING, Needs.APPLICATION}:
             ask = replace(ask, who=await self._identify(ask))
+        who = lane_of(ask.address, "nowhere") if ask.who is None else ask.who.counted_as
         try:
+            await self.rates.take(OF_PROVIDER, found.route.rate, who)
             content = await found.route.answer(await self._check(ask, found))
         except Problem as problem:
             await self._note(ask, found, problem)

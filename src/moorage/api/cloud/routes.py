@@ -18,6 +18,7 @@ from moorage.errors import Problem
 PREFIXES: Final = ("/1.0", "/v1")
 """Clients ask under either: those that know /v1 take /1.0 off their endpoint first."""
 LONGEST_PATH: Final = 1024
+ORDER: Final = "containerRegistry/create"
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _NOTED: Final = "/v1"
@@ -66,6 +67,15 @@ class Route:
     def changes(self) -> bool:
         """Say whether the call changes anything."""
         return self.method != "GET"
+
+    @property
+    def rate(self) -> str:
+        """Say what a call counts as: what nobody has to sign but for a key is how one signs in."""
+        if not self.changes:
+            return "reads"
+        if self.needs in {Needs.NOTHING, Needs.APPLICATION}:
+            return "sign-ins"
+        return "orders" if self.action == ORDER else "changes"
 
     @property
     def is_grave(self) -> bool:

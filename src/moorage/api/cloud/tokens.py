@@ -25,6 +25,8 @@ from moorage.cloud.events import Origin
 from moorage.cloud.oauth2 import Client, ClientInvalid
 from moorage.db import Database
 from moorage.errors import Problem, Unavailable
+from moorage.identity.passwords import lane_of
+from moorage.registry.rates import OF_PROVIDER, RateExceeded, Rates, unlimited
 
 TOKEN: Final = "/auth/oauth2/token"  # noqa: S105 - a path, no password
 REVOKE: Final = "/auth/oauth2/revoke"
@@ -69,6 +71,7 @@ class Tokens:
     db: Database
     noted: dict[str, int] = field(default_factory=dict)
     """When each client was last refused in the record."""
+    rates: Rates = field(default_factory=unlimited)
 
     def routes(self) -> list[Route]:
         """List the endpoints, each of which asks for the client's secret."""
@@ -107,6 +110,7 @@ class Tokens:
     async def _client(self, request: Request, fields: dict[str, str]) -> Client:
         id_, secret = _credentials(request, fields)
         address = request.client.host if request.client else ""
+        await self.rates.take(OF_PROVIDER, "sign-ins", lane_of(address, "nowhere"))
         agent = request.headers.get("user-agent", "")[:256].replace("\0", "")
         origin = Origin(f"oauth2-{id_[:80]}", "customer", logs.request_id.get(), address, agent)
         return await oauth2.believe(self.db, id_, secret, origin, self.noted)
@@ -159,7 +163,7 @@ def _refused(problem: Problem) -> Response:
         error = "invalid_client"
         if problem.status == ClientInvalid.status:
             headers["WWW-Authenticate"] = 'Basic realm="moorage"'
-    elif isinstance(problem, Unavailable):
+    elif isinstance(problem, Unavailable | RateExceeded):
         error = "temporarily_unavailable"
     told = problem.summary if problem.status >= SERVER_ERROR else str(problem)
     text = "".join(one if " " <= one <= "~" and one not in '"\\' else "?" for one in told)

@@ -1,4 +1,4 @@
-"""Calls about what a registry used, what limits it, and how it grows."""
+"""Calls about what a registry used, and how it grows."""
 
 from __future__ import annotations
 
@@ -45,8 +45,6 @@ class Usage:
             Route("GET", f"{_ONE}/usage/export", f"{action}usage/get", self.export,
                   "Give the same as a file, CSV or a line of JSON for each hour", gives=list[models.UsageHour], added=True,
                   headers=(_FROM, _TO, _FORMAT)),
-            Route("GET", f"{_ONE}/limits", f"{action}limits/get", self.limits,
-                  "Tell each limit, its use and the time until it is reached", gives=list[models.Limit], added=True),
             Route("GET", f"{_ONE}/forecast", f"{action}forecast/get", self.forecast,
                   "Tell how a registry grows, and which plan would suit it", gives=models.Forecast, added=True),
         ]  # fmt: skip
@@ -70,35 +68,13 @@ class Usage:
         rows: list[dict[str, Any]] = [msgspec.to_builtins(_hour(one)) for one in hours]
         return files.table(kind, f"usage-{found.id}", _COLUMNS, rows)
 
-    async def limits(self, ask: Ask) -> list[models.Limit]:
-        """Tell each limit: storage and requests at once."""
-        files.query(ask)
-        found = await named(self.desk, ask)
-        use, now = await self.desk.use(found), self.desk.platform.now()
-        grants = self.desk.catalogue.plan(found.plan).grants
-        grows = await self._growth(found, now)
-        full = grows.full_at(use.stored, grants.limit_bytes, now)
-        parallel = grants.parallel or -1
-        return [
-            models.Limit(
-                name="imageStorage", unit="bytes", granted=grants.limit_bytes, used=use.stored,
-                percent=_percent(use.stored, grants.limit_bytes), trend=grows.told(grants.limit_bytes),
-                full_at=times.written_or_none(full), days_to_full=None if full is None else (full - now) // DAY,
-            ),
-            models.Limit(
-                name="parallelRequest", unit="requests", granted=parallel, used=use.parallel,
-                percent=_percent(use.parallel, parallel), trend="no limit" if parallel < 0 else "not enough data",
-                full_at=None, days_to_full=None,
-            ),
-        ]  # fmt: skip
-
     async def forecast(self, ask: Ask) -> models.Forecast:
         """Tell how it grows, and advise a plan."""
         files.query(ask)
         found = await named(self.desk, ask)
         catalogue, now = self.desk.catalogue, self.desk.platform.now()
         plan = catalogue.plan(found.plan)
-        use, grows = await self.desk.use(found), await self._growth(found, now)
+        use, grows = await self.desk.use(found), await growth(self.desk, found, now)
         advised = forecasting.advice(catalogue, plan, catalogue.region(found.region), use.stored, grows)
         return models.Forecast(
             registry_id=found.id, used_bytes=use.stored, bytes_per_day=grows.per_day, days_known=grows.days,
@@ -106,11 +82,6 @@ class Usage:
             recommended_plan_id=advised.plan.id, recommended_plan=advised.plan.name, reason=advised.reason,
             price_difference_hour=str(advised.dearer), currency=advised.plan.currency,
         )  # fmt: skip
-
-    async def _growth(self, found: Registry, now: int) -> forecasting.Growth:
-        return forecasting.growth(
-            await usage.days(self.desk.platform, found.id, now - forecasting.LOOKS_BACK)
-        )
 
     def _time(self, _: Ask, given: dict[str, str], most: int) -> tuple[int, int]:
         until = files.moment(given, "to", self.desk.platform.now())
@@ -122,6 +93,11 @@ class Usage:
         return since, until
 
 
+async def growth(desk: Desk, found: Registry, now: int) -> forecasting.Growth:
+    """Tell how a registry has grown of late."""
+    return forecasting.growth(await usage.days(desk.platform, found.id, now - forecasting.LOOKS_BACK))
+
+
 def _hour(one: Hour) -> models.UsageHour:
     return models.UsageHour(
         hour=times.written(one.hour), plan_id=one.plan, logical_bytes=one.logical_bytes, unique_bytes=one.unique_bytes,
@@ -129,10 +105,6 @@ def _hour(one: Hour) -> models.UsageHour:
         blob_pulls=one.blob_pulls, pushes=one.pushes, others=one.others, refusals=one.refusals,
         measured_at=times.written_or_none(one.measured_at),
     )  # fmt: skip
-
-
-def _percent(used: int | None, granted: int) -> float | None:
-    return None if used is None or granted <= 0 else round(used * 100 / granted, 2)
 
 
 def _query(name: str, told: str, **schema: object) -> dict[str, object]:

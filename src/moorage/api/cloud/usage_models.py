@@ -43,12 +43,19 @@ class Limit(Model):
 
     name: str
     unit: str
+    per: Annotated[
+        str, Meta(description="Whose limit it is: the registry's, the account's, or that of each identity.")
+    ]
     granted: Annotated[int, Meta(description="-1 is no limit.")]
-    used: Annotated[int | None, Meta(description="Null where it cannot be told.")]
+    used: Annotated[
+        int | None,
+        Meta(description="By the busiest one where it is each identity's. Null where it cannot be told."),
+    ]
     percent: float | None
     trend: Annotated[str, Meta(description="grows, stays, shrinks, no limit or not enough data.")]
     full_at: Annotated[str | None, Meta(description="When it is reached, if it goes on growing as it did.")]
     days_to_full: int | None
+    remedy: Annotated[str, Meta(description="What to do when it is reached.")]
 
 
 class Forecast(Model):

@@ -12,6 +12,7 @@ from moorage.api.http.bodies import Body
 from moorage.api.http.responses import Header, send_bytes, send_json
 from moorage.identity.access import Identified, Verdict
 from moorage.identity.callers import Caller
+from moorage.identity.passwords import lane_of
 from moorage.identity.roles import OciAction
 from moorage.oci.digests import Digest
 from moorage.oci.errors import DigestInvalid, NameInvalid, OCIError, PaginationNumberInvalid, Unauthorized
@@ -198,6 +199,11 @@ class Ask:
         await self.send({"type": "http.response.body", "body": b""})
 
 
+def identity(caller: Caller, scope: Scope) -> str:
+    """Name whom a request counts against: who is signed in, and else the network of the client's address."""
+    return caller.subject or lane_of(_address(scope), "nowhere")
+
+
 def read_query(scope: Scope) -> list[tuple[str, str]]:
     """Read a request's query, or raise QueryTooLong or QueryInvalid."""
     raw = scope["query_string"]
@@ -212,6 +218,11 @@ def read_query(scope: Scope) -> list[tuple[str, str]]:
         # PostgreSQL's texts cannot hold it.
         raise QueryInvalid("the query holds a NUL character")
     return read
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def location(path: str) -> Header:

@@ -11,16 +11,19 @@ from starlette.types import Scope
 
 from moorage.api import tallies
 from moorage.api.distribution import paths, pulls
-from moorage.api.distribution.asks import Ask, Pull
+from moorage.api.distribution.asks import Ask, Pull, identity
 from moorage.api.distribution.paths import Place
 from moorage.api.http.at_once import Whole, drive
 from moorage.errors import Problem
 from moorage.identity.access import NOBODY, Identified
 from moorage.registry.opened import Registry
+from moorage.registry.rates import Bucket
 
 MOST = 10_000
 FOREVER = 1 << 62
 PULLS = ("GET", "HEAD")
+MANIFESTS = "manifests"
+"""What such a pull counts as."""
 
 
 async def _nothing() -> dict[str, object]:
@@ -67,15 +70,23 @@ class AtOnce:
             who = self._who(headers.get(b"authorization"), place.name.text, version)
             if who is None:
                 return None
+            bucket = registry.rates.bucket(registry.entry.uuid, MANIFESTS, identity(who.caller, scope))
+            if bucket is not None and not bucket.at_once():
+                return None
             whole = Whole()
             ask = Ask(registry, place, who, headers, scope, _nothing, whole.send)
-            drive(pulls.pull_manifest(ask))
+            try:
+                drive(pulls.pull_manifest(ask))
+            except Problem:
+                if bucket is not None:
+                    bucket.give_back()
+                raise
         except Problem:
             # It is told in the usual way, which finds it out again.
             return None
         size = len(whole.body)
         tallies.count_at_once(registry.traffic, size, pulled=ask.pulled is not None)
-        whole.again = Again(registry, who, version, ask.pulled, size).holds
+        whole.again = Again(registry, who, version, ask.pulled, size, bucket).holds
         return whole
 
     def _who(self, authorization: bytes | None, name: str, version: int) -> Identified | None:
@@ -100,6 +111,7 @@ class Again:
     version: int
     pull: Pull | None
     size: int
+    bucket: Bucket | None
 
     def holds(self, request_id: str) -> bool:
         """Say whether it is right for the same request again, and count the pull if so."""
@@ -107,6 +119,8 @@ class Again:
         if registry.db.version() != self.version or registry.db.now() >= self.who.until:
             return False
         if not registry.slots.spare(anonymous=self.who.caller.is_anonymous):
+            return False
+        if self.bucket is not None and not self.bucket.at_once():
             return False
         tallies.count_at_once(registry.traffic, self.size, pulled=self.pull is not None)
         if self.pull is not None:

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from moorage import logs
 from moorage.api import dialects, token
 from moorage.api.distribution import paths, pulls, pushes
-from moorage.api.distribution.asks import Ask, read_query
+from moorage.api.distribution.asks import Ask, identity, read_query
 from moorage.api.distribution.at_once import AtOnce
 from moorage.api.distribution.paths import Place
 from moorage.api.distribution.watches import Pace, Watches
@@ -38,7 +38,7 @@ class EndpointUnknown(OCIError):
 class Route:
     """The spec's id of an endpoint, what it needs of the caller, and what answers it.
 
-    ``needs`` is None where signing in is enough, and empty where the whole catalog is asked for.
+    ``needs`` is None where signing in is enough, and empty where the whole catalog is asked for. ``rate`` is what it counts as.
     """
 
     id: str
@@ -46,26 +46,27 @@ class Route:
     kind: str
     needs: tuple[OciAction, ...] | None
     answer: Callable[[Ask], Awaitable[None]]
+    rate: str
 
 
 ROUTES = (
-    Route("end-1", "GET", "base", None, pulls.base),
-    Route("end-2", "GET", "blobs", ("pull",), pulls.pull_blob),
-    Route("end-2", "HEAD", "blobs", ("pull",), pulls.pull_blob),
-    Route("end-3", "GET", "manifests", ("pull",), pulls.pull_manifest),
-    Route("end-3", "HEAD", "manifests", ("pull",), pulls.pull_manifest),
-    Route("end-4", "POST", "uploads", ("pull", "push"), pushes.begin_upload),
-    Route("end-5", "PATCH", "upload", ("pull", "push"), pushes.append_chunk),
-    Route("end-6", "PUT", "upload", ("pull", "push"), pushes.finish_upload),
-    Route("end-7", "PUT", "manifests", ("pull", "push"), pushes.push_manifest),
-    Route("end-8", "GET", "tags", ("pull",), pulls.list_tags),
-    Route("end-9", "DELETE", "manifests", ("delete",), pushes.delete_manifest),
-    Route("end-10", "DELETE", "blobs", ("delete",), pushes.delete_blob),
-    Route("end-12", "GET", "referrers", ("pull",), pulls.list_referrers),
-    Route("end-13", "GET", "upload", ("pull", "push"), pushes.upload_status),
-    Route("end-14", "DELETE", "upload", ("pull", "push"), pushes.cancel_upload),
-    Route("catalog", "GET", "catalog", (), pulls.catalog),
-    Route("extensions", "GET", "discover", None, pulls.discover),
+    Route("end-1", "GET", "base", None, pulls.base, "manifests"),
+    Route("end-2", "GET", "blobs", ("pull",), pulls.pull_blob, "blobs"),
+    Route("end-2", "HEAD", "blobs", ("pull",), pulls.pull_blob, "blobs"),
+    Route("end-3", "GET", "manifests", ("pull",), pulls.pull_manifest, "manifests"),
+    Route("end-3", "HEAD", "manifests", ("pull",), pulls.pull_manifest, "manifests"),
+    Route("end-4", "POST", "uploads", ("pull", "push"), pushes.begin_upload, "pushes"),
+    Route("end-5", "PATCH", "upload", ("pull", "push"), pushes.append_chunk, "pushes"),
+    Route("end-6", "PUT", "upload", ("pull", "push"), pushes.finish_upload, "pushes"),
+    Route("end-7", "PUT", "manifests", ("pull", "push"), pushes.push_manifest, "pushes"),
+    Route("end-8", "GET", "tags", ("pull",), pulls.list_tags, "lists"),
+    Route("end-9", "DELETE", "manifests", ("delete",), pushes.delete_manifest, "pushes"),
+    Route("end-10", "DELETE", "blobs", ("delete",), pushes.delete_blob, "pushes"),
+    Route("end-12", "GET", "referrers", ("pull",), pulls.list_referrers, "lists"),
+    Route("end-13", "GET", "upload", ("pull", "push"), pushes.upload_status, "pushes"),
+    Route("end-14", "DELETE", "upload", ("pull", "push"), pushes.cancel_upload, "pushes"),
+    Route("catalog", "GET", "catalog", (), pulls.catalog, "lists"),
+    Route("extensions", "GET", "discover", None, pulls.discover, "lists"),
 )
 _TABLE = {(route.kind, route.method): route for route in ROUTES}
 _METHODS: dict[str, list[str]] = {}
@@ -95,6 +96,7 @@ class Distribution:
         try:
             place, route = _find(scope)
             who = await self._caller(headers, scope)
+            await self.registry.rates.take(self.registry.entry.uuid, route.rate, identity(who.caller, scope))
             await self._check(who, place, route)
             if route.answer is pulls.pull_manifest:
                 self.hot.allow(who, headers.get(b"authorization"), place)
