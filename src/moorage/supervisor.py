@@ -177,7 +177,7 @@ class Supervisor:
                 return
             if status == HOPELESS:
                 LOG.error("cannot run; stopping everything", extra={"child": child.name})
-                self._stop(1)
+                self._stop(HOPELESS)
                 return
             delay = FIRST_DELAY if time.monotonic() - begun > SETTLED else min(delay * 2, LONGEST_DELAY)
             LOG.warning(

@@ -86,6 +86,15 @@ def neighbour(
             yield Neighbour(up, data)
 
 
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbour]:
+    """Run a house whose registries have host names, with a secret that only its environment has."""
+    data = tmp_path_factory.mktemp("named")
+    given = {"PASSWORD": SECRET, "REDIS_URL": "redis://:hidden@127.0.0.1:1/0"}
+    with house(data, DOMAIN="moorage.test", REGION="here", **given) as up:
+        yield Neighbour(up, data)
+
+
 def test_a_registry_made_in_another_terminal_answers_at_the_address_that_it_says(neighbour: Neighbour):
     words = told(neighbour.moorage("registry", "create", "second"))
 
@@ -136,17 +145,16 @@ def test_the_socket_is_the_users_own_and_tells_neither_password_nor_folder(neigh
     assert not {"MOORAGE_PASSWORD", "MOORAGE_DATA", "MOORAGE_LOG_LEVEL"} & settings.keys()
 
 
-def test_no_file_of_the_folder_holds_what_only_the_environment_had(tmp_path: Path):
-    with house(tmp_path, PASSWORD=SECRET, REDIS_URL="redis://:hidden@127.0.0.1:1/0"):
-        assert "hidden" in running.settings_of(tmp_path)["MOORAGE_REDIS_URL"]
+def test_no_file_of_the_folder_holds_what_only_the_environment_had(named: Neighbour):
+    assert "hidden" in running.settings_of(named.data)["MOORAGE_REDIS_URL"]
 
-        for path in tmp_path.rglob("*"):
-            if path.is_file():
-                assert SECRET.encode() not in path.read_bytes()
-                assert b"hidden" not in path.read_bytes()
+    for path in named.data.rglob("*"):
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes()
+            assert b"hidden" not in path.read_bytes()
 
 
-def test_another_user_is_not_told(tmp_path: Path):
+def test_another_user_is_not_told(named: Neighbour):
     if os.getuid() != 0:
         pytest.skip("the right to become another user is missing")
     asking = """
@@ -156,12 +164,11 @@ with socket.socket(socket.AF_UNIX) as asking:
     asking.connect("house.socket")
     sys.stdout.buffer.write(asking.recv(100))
 """
-    tmp_path.chmod(0o755)
-    with house(tmp_path):
-        (tmp_path / running.SOCKET).chmod(0o666)
-        asked = subprocess.run(
-            [sys.executable, "-c", asking], cwd=tmp_path, capture_output=True, timeout=60, check=True
-        )
+    named.data.chmod(0o755)
+    (named.data / running.SOCKET).chmod(0o666)
+    asked = subprocess.run(
+        [sys.executable, "-c", asking], cwd=named.data, capture_output=True, timeout=60, check=True
+    )
 
     assert asked.stdout == b""
 
@@ -198,14 +205,13 @@ def test_where_no_house_is_the_folder_is_named_and_nothing_is_made(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_done_beside_a_house_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_nothing_is_done_beside_a_house_that_stands_still(named: Neighbour, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(running, "PATIENCE", 0.2)
     with (
-        house(tmp_path) as up,
-        standing_still(up.process.pid),
+        standing_still(named.up.process.pid),
         pytest.raises(running.CannotAsk, match="does not answer"),
     ):
-        running.settings_of(tmp_path)
+        running.settings_of(named.data)
 
 
 def test_a_folder_that_another_user_may_not_look_into_is_named(tmp_path: Path):
@@ -255,15 +261,15 @@ def test_who_says_half_of_it_has_said_nothing(tmp_path: Path):
         os.waitpid(child, 0)
 
 
-def test_with_a_domain_the_new_registrys_address_is_its_host_name(tmp_path: Path):
-    with house(tmp_path, DOMAIN="moorage.test", REGION="here") as up:
-        words = told(bare("registry", "create", "second", DATA=str(tmp_path)))
+def test_with_a_domain_the_new_registrys_address_is_its_host_name(named: Neighbour):
+    words = told(named.moorage("registry", "create", "second"))
 
-        port = up.ports["Registry"]
-        assert words["Address"].endswith(f".here.moorage.test:{port}")
-        answer = httpx.get(
-            f"http://127.0.0.1:{port}/v2/",
-            headers={"host": words["Address"]},
-            auth=("admin", words["Password"]),
-        )
-        assert answer.status_code == 200
+    port = named.up.ports["Registry"]
+    assert words["Address"].endswith(f".here.moorage.test:{port}")
+    answer = httpx.get(
+        f"http://127.0.0.1:{port}/v2/",
+        headers={"host": words["Address"]},
+        auth=("admin", words["Password"]),
+        timeout=60,
+    )
+    assert answer.status_code == 200

@@ -166,7 +166,7 @@ async def test_who_asks_twice_does_not_wait(tmp_path: Path):
 async def test_a_child_that_cannot_ever_run_stops_everything(tmp_path: Path):
     kept = Kept(tmp_path, Child("well", (), ("door",)), Child("hopeless", ("--exit", str(HOPELESS))))
 
-    assert await asyncio.wait_for(kept.supervisor.run(), SECONDS) == 1
+    assert await asyncio.wait_for(kept.supervisor.run(), SECONDS) == HOPELESS
 
 
 async def test_a_child_that_keeps_failing_is_tried_ever_more_rarely(tmp_path: Path):

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,9 @@ import pytest
 
 from moorage.supervisor import HOPELESS
 from tests.servers.house import SECONDS, House, environment, house, moorage
+
+CHOSEN = "admin", "Chosen-pass-1"
+NAME = re.compile(r"^  Its name +(\S+\.local\.moorage\.test:\d+)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +28,93 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield made
 
 
-def test_a_first_start_makes_a_folder_and_a_key_that_nobody_else_can_read(tmp_path: Path):
-    data = tmp_path / "deep" / "data"
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What one start of a house showed: its greeting, what hosts were answered with, and its console's page."""
 
-    with house(data):
-        pass
+    greeting: str
+    answers: dict[str, int]
+    page: str
 
-    assert stat.S_IMODE(data.stat().st_mode) == 0o700
-    assert stat.S_IMODE((data / "master.key").stat().st_mode) == 0o600
+    @classmethod
+    def of(cls, running: House, *hosts: str) -> Start:
+        """Look at a house that runs, and ask for the hosts and for each name that it greets with."""
+        named = NAME.findall(running.greeting)
+        asked = {
+            host: httpx.get(f"{running.registry}/v2/", headers={"Host": host}, auth=CHOSEN, timeout=SECONDS)
+            for host in (*hosts, *named)
+        }
+        page = httpx.get(running.console, timeout=SECONDS).text
+        return cls(running.greeting, {host: answer.status_code for host, answer in asked.items()}, page)
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """A folder that is started upon again and again."""
+
+    modes: dict[str, int]
+    chosen: Start
+    named: Start
+    domains: list[Start]
+    keyless: subprocess.CompletedProcess[str]
+    data: Path
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """Start a house with a password that was chosen, then with names, then twice with a domain, then without its key."""
+    data = tmp_path_factory.mktemp("life") / "deep" / "data"
+    with house(data, PASSWORD=CHOSEN[1]) as up:
+        chosen = Start.of(up, "localhost")
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (data, data / "master.key")}
+    with house(data, NAMES="registry.example.com, box.lan:5000") as up:
+        named = Start.of(up, "registry.example.com", "BOX.lan:5000", "localhost", "evil.example")
+    domains = []
+    for _ in range(2):
+        with house(data, DOMAIN="moorage.test") as up:
+            domains.append(Start.of(up))
+    (data / "master.key").unlink()
+    return Life(modes, chosen, named, domains, moorage("up", data=data), data)
+
+
+def test_a_first_start_makes_a_folder_and_a_key_that_nobody_else_can_read(life: Life):
+    assert life.modes == {"data": 0o700, "master.key": 0o600}
+
+
+def test_a_password_that_was_chosen_is_not_shown(life: Life):
+    """Standard output ends in journals and container logs."""
+    assert life.chosen.answers == {"localhost": 200}
+    assert CHOSEN[1] not in life.chosen.greeting
+    assert "Password" not in life.chosen.greeting
+
+
+def test_a_second_start_makes_nothing_and_tells_no_password(life: Life):
+    assert "Password" not in life.named.greeting
+    assert life.named.answers["localhost"] == 200
+
+
+def test_a_domain_that_is_set_later_gives_the_first_registry_a_name_that_the_greeting_shows(life: Life):
+    first, again = life.domains
+
+    for start in life.domains:
+        (name,) = start.answers
+        assert start.answers[name] == 200
+        assert f"docker push {name}/library/alpine" in start.greeting
+        assert f"docker push {name}/library/alpine" in start.page
+    # The port is another each time, here.
+    assert len({name.partition(":")[0] for name in (*first.answers, *again.answers)}) == 1
+
+
+def test_a_machine_answers_to_the_names_that_it_was_given(life: Life):
+    known = dict.fromkeys(("registry.example.com", "BOX.lan:5000", "localhost"), 200)
+    assert life.named.answers == known | {"evil.example": 421}
+    assert "docker push registry.example.com/library/alpine" in life.named.greeting
+
+
+def test_a_folder_whose_master_key_is_gone_is_not_given_another(life: Life):
+    assert life.keyless.returncode == HOPELESS
+    assert "master.key is missing" in life.keyless.stderr
+    assert not (life.data / "master.key").exists()
 
 
 def test_the_greeting_fits_a_screen_and_names_every_address(running: House):
@@ -104,56 +187,6 @@ async def test_a_request_s_id_is_taken_if_it_is_harmless(running: House, *, give
         assert len(answer.headers.get_list("x-request-id")) == 1
 
 
-def test_a_password_that_was_chosen_is_not_shown(tmp_path: Path):
-    """Standard output ends in journals and container logs."""
-    with house(tmp_path / "data", PASSWORD="Chosen-pass-1") as running:
-        signed_in = httpx.get(f"{running.registry}/v2/", auth=("admin", "Chosen-pass-1"), timeout=SECONDS)
-
-    assert signed_in.status_code == 200
-    assert "Chosen-pass-1" not in running.greeting
-    assert "Password" not in running.greeting
-
-
-async def test_a_domain_that_is_set_later_gives_the_first_registry_a_name_that_the_greeting_shows(
-    tmp_path: Path,
-):
-    with house(tmp_path / "data"):
-        pass
-
-    for _ in range(2):
-        with house(tmp_path / "data", DOMAIN="moorage.test") as running:
-            found = re.search(
-                r"^  Its name +(\S+\.local\.moorage\.test:\d+)$", running.greeting, re.MULTILINE
-            )
-            assert found is not None
-            assert f"docker push {found[1]}/library/alpine" in running.greeting
-            async with httpx.AsyncClient() as client:
-                answer = await client.get(f"{running.registry}/v2/", headers={"Host": found[1]})
-                page = await client.get(running.console)
-
-            assert answer.status_code == 401
-            assert f"docker push {found[1]}/library/alpine" in page.text
-
-
-def test_a_machine_answers_to_the_names_that_it_was_given(tmp_path: Path):
-    with house(tmp_path / "data", NAMES="registry.example.com, box.lan:5000") as running:
-        asked = {
-            host: httpx.get(f"{running.registry}/v2/", headers={"Host": host}).status_code
-            for host in ("registry.example.com", "BOX.lan:5000", "localhost", "evil.example")
-        }
-
-    assert asked == {"registry.example.com": 401, "BOX.lan:5000": 401, "localhost": 401, "evil.example": 421}
-    assert "docker push registry.example.com/library/alpine" in running.greeting
-
-
-def test_a_second_start_makes_nothing_and_tells_no_password(tmp_path: Path):
-    with house(tmp_path / "data"):
-        pass
-
-    with house(tmp_path / "data") as running:
-        assert "Password" not in running.greeting
-
-
 @pytest.mark.parametrize("name", ["REGISTRY_PORT", "CONSOLE_PORT", "OPS_PORT"])
 def test_a_busy_port_is_told_in_one_line_that_names_its_variable(tmp_path: Path, name: str):
     with socket.create_server(("127.0.0.1", 0)) as busy:
@@ -210,19 +243,6 @@ def test_a_bad_master_key_is_told_in_one_line(tmp_path: Path):
     assert ended.stderr.startswith("MOORAGE_MASTER_KEY: ")
     assert ended.stderr.count("\n") == 1
     assert "short" not in ended.stderr
-
-
-def test_a_folder_whose_master_key_is_gone_is_not_given_another(tmp_path: Path):
-    data = tmp_path / "data"
-    with house(data):
-        pass
-    (data / "master.key").unlink()
-
-    ended = moorage("up", data=data)
-
-    assert ended.returncode == 1
-    assert "master.key is missing" in ended.stderr
-    assert not (data / "master.key").exists()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["version"], ["migrate", "--help"]])
