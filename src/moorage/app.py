@@ -69,7 +69,7 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
 
         async def main() -> None:
             from moorage.identity.users import check_password
-            from moorage.ordering import first_account
+            from moorage.ordering import first_account, take_in_all
             from moorage.planes import first_registry
 
             if set_.keeping.password:
@@ -78,6 +78,7 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
                 await _ask_store(parts)
                 made, host = await first_registry(set_, parts)
                 await first_account(set_, parts, made.entry)
+                await take_in_all(set_, parts)
             say(json.dumps({"password": made.password, "host": host}))
             first_start.note_prepared(set_.keeping.data, set_.listening.zone, host)
 
@@ -119,6 +120,7 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
     def work(self, inherited: Inherited) -> int:
         """Do background work in this process."""
         from moorage import working
+        from moorage.ordering import take_in_all
         from moorage.serving import on_signal
 
         set_ = starting.start()
@@ -128,6 +130,8 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
             asked = asyncio.Event()
             on_signal(asked.set)
             async with starting.opened(set_, platform=True) as parts:
+                # A fleet has no other start.
+                await take_in_all(set_, parts)
                 if leash is not None:
                     leash.ready()
                 await working.work(working.Worker.of(set_, parts), asked, set_.upkeep.worker_name)
@@ -184,15 +188,15 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
             parts.upgrade(place, contract=contract)
         return 0
 
-    def create_registry(self, name: str, plan: str) -> int:
-        """Make a further registry."""
-        from moorage import planes
+    def create_registry(self, name: str, plan: str, cloud_project: str | None) -> int:
+        """Order a further registry, and make it."""
+        from moorage import ordering, planes
 
         set_, runs = starting.within()
 
         async def main() -> None:
-            async with starting.opened(set_) as parts:
-                made = await planes.create_registry(set_, parts, name, plan)
+            async with starting.opened(set_, platform=True) as parts:
+                made = await ordering.create_registry(set_, parts, name, plan, cloud_project)
             address = Addresses(set_.listening).of(made.entry)
             answers = runs and await planes.answers(set_, made.entry)
             say(str(Made(name, address, made.password, runs=runs, answers=answers)))
@@ -250,19 +254,25 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
         from moorage.cloud import suspensions
         from moorage.registry.directory import What
 
-        async def work(parts: Parts) -> None:
-            say(await ordering.suspend(parts, name, suspensions.checked(What(what), reason)))
+        set_, _ = starting.within()
 
-        return _on_platform(work)
+        async def main() -> None:
+            async with starting.opened(set_, platform=True) as parts:
+                say(await ordering.suspend(set_, parts, name, suspensions.checked(What(what), reason)))
+
+        return starting.run(main())
 
     def resume_registry(self, name: str) -> int:
         """Let a suspended registry serve again."""
         from moorage import ordering
 
-        async def work(parts: Parts) -> None:
-            say(await ordering.resume(parts, name))
+        set_, _ = starting.within()
 
-        return _on_platform(work)
+        async def main() -> None:
+            async with starting.opened(set_, platform=True) as parts:
+                say(await ordering.resume(set_, parts, name))
+
+        return starting.run(main())
 
     def rotate_key(self, *, alone: bool) -> int:
         """Wrap every secret by a new master key, or end a rotation that was begun."""
@@ -283,7 +293,7 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
         async def work(parts: Parts) -> None:
             say(await destroying.told(parts.platform))
 
-        return _on_platform(work)
+        return starting.on_platform(work)
 
     def show_certificate(self, registry: str) -> int:
         """Write a registry's certificate."""
@@ -297,7 +307,7 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
                 )
             say(found)
 
-        return _on_platform(work)
+        return starting.on_platform(work)
 
     def show_certificate_keys(self) -> int:
         """Write the public keys that certificates are checked by."""
@@ -306,7 +316,7 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
         async def work(parts: Parts) -> None:
             say(certificates.written_keys(await signing.published(parts.platform)))
 
-        return _on_platform(work)
+        return starting.on_platform(work)
 
     def verify(self, file: Path, keys: Path | None) -> int:
         """Check a certificate, with no house and no network; give 0 only if it holds."""
@@ -345,16 +355,6 @@ def _rekeyed(work: Callable[[Parts], Awaitable[str]]) -> int:
         return starting.run(main())
     except CannotRotate as refused:
         starting.give_up(str(refused), 1)
-
-
-def _on_platform(work: Callable[[Parts], Awaitable[None]]) -> int:
-    set_, _ = starting.within()
-
-    async def main() -> None:
-        async with starting.opened(set_, platform=True) as parts:
-            await work(parts)
-
-    return starting.run(main())
 
 
 def _count(what: str, count: int) -> None:

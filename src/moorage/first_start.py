@@ -12,7 +12,7 @@ from moorage import __version__
 # Says that a start of this release made all there is to make, so the next need not look. The second number rises with
 # what there is to make within a release. The release before has a file of its own, "prepared", and goes by that.
 PREPARED = "prepared.json"
-MADE = f"{__version__}+2"
+MADE = f"{__version__}+3"
 
 
 @dataclass(frozen=True, slots=True)

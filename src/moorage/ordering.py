@@ -9,16 +9,20 @@ from moorage.addresses import Addresses
 from moorage.cloud import accounts, applications, catalogue, provisioning, registries, suspensions
 from moorage.cloud.desk import Desk
 from moorage.cloud.destroying import LETTING_GO, LETTING_GO_OF_FILES, Destroyer, Ground
+from moorage.cloud.errors import RegistryUnknown
 from moorage.cloud.events import Origin
-from moorage.cloud.reconciling import Certificate, Reconciler, Site
+from moorage.cloud.reconciling import Certificate, Reconcile, Reconciler, Site
+from moorage.errors import Problem
 from moorage.identity.passwords import Passwords
 from moorage.outbound.http import Caller
 from moorage.registry import slot_locks
+from moorage.registry.directory import READY
 from moorage.supervisor import CannotListen, Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from moorage.db import Tx
     from moorage.parts import Parts
     from moorage.registry.directory import Entry, Suspension
     from moorage.settings import Listening, Settings
@@ -131,24 +135,102 @@ def destroyer(set_: Settings, parts: Parts) -> Destroyer:
 
 async def first_account(set_: Settings, parts: Parts, first: Entry) -> None:
     """Make the first account with the first registry in it, if there is none, and tell addresses as they are now."""
-    home, known = site(set_, parts), catalogue.read(set_.ordering.catalogue)
-    db = await parts.open_database(first)
-    try:
-        password = await accounts.administrators_password(db)
-    finally:
-        await db.close()
-    await parts.platform.change(
-        lambda tx: accounts.first_account(
-            tx,
-            password=password,
-            entry=first,
-            url=home.address(first),
-            region=known.regions[0],
-            plan=known.local,
-        )
-    )
+    home = site(set_, parts)
+    await _take_in(set_, parts, first)
     for found in await provisioning.listed(parts.cell):
         await registries.note_address(parts.platform, found.uuid, home.address(found))
+
+
+async def take_in_all(set_: Settings, parts: Parts) -> int:
+    """Give each registry that was made without an order a row on the platform, as it is; tell how many.
+
+    The release before made them so. One that is INSTALLING has a row, which only does not name its place yet.
+    """
+    known = await accounts.held(parts.platform)
+    left = [
+        one
+        for one in await provisioning.listed(parts.cell)
+        if one.uuid not in known and (one.state == READY or one.suspension is not None)
+    ]
+    for one in sorted(left, key=lambda one: not one.first):
+        await _take_in(set_, parts, one)
+    return len(left)
+
+
+async def _take_in(set_: Settings, parts: Parts, found: Entry) -> None:
+    known = catalogue.read(set_.ordering.catalogue)
+    plan = known.local if found.first else known.granting(found.plan)
+    password = await _administrators_password(parts, found)
+    url = site(set_, parts).address(found)
+
+    async def work(tx: Tx) -> None:
+        home = await accounts.ensure_first(tx, password=password)
+        await accounts.take_in(tx, home, found, url=url, region=known.regions[0], plan=plan)
+
+    await parts.platform.change(work)
+
+
+async def _administrators_password(parts: Parts, found: Entry) -> str:
+    db = await parts.open_database(found)
+    try:
+        return await accounts.administrators_password(db)
+    finally:
+        await db.close()
+
+
+async def create_registry(
+    set_: Settings, parts: Parts, name: str, grants: str, cloud_project: str | None
+) -> provisioning.Provisioned:
+    """Order a registry as whoever runs the house, make it here and now, and give its administrator a password.
+
+    It is an order as any other, so a worker may be at it too, and goes on with it should this process end. Where nobody has an
+    account yet, the first one is made, and its user has the same password. Raises what `Desk.order_called` does, and NotMade.
+    """
+    maker, project = reconciler(set_, parts), cloud_project
+    try:
+        if project is None:
+            first = await parts.platform.change(lambda tx: accounts.ensure_first(tx, password=""))
+            project = first.cloud_project_id
+        ordered = await desk(set_, parts).order_called(
+            project, name=name, grants=grants, origin=Origin("operator")
+        )
+        entry = await _made(parts, maker, ordered.id)
+        db = await parts.open_database(entry)
+        try:
+            password = await provisioning.give_password(db, maker.passwords)
+            hashed = await accounts.administrators_password(db)
+        finally:
+            await db.close()
+    finally:
+        maker.passwords.close()
+    if cloud_project is None:
+        await parts.platform.change(lambda tx: accounts.give_password(tx, first.login_id, hashed))
+    return provisioning.Provisioned(entry, password)
+
+
+class NotMade(Problem):
+    """An order stands, and what it needs does not."""
+
+    code, status, summary = "UNAVAILABLE", 503, "the registry was ordered and could not be made yet"
+
+
+async def _made(parts: Parts, maker: Reconciler, ordered: str) -> Entry:
+    """Do every round of an order, and give the registry's place; raise NotMade."""
+    why = ""
+    try:
+        while await maker.reconcile(Reconcile(ordered)):
+            pass
+    except Problem as problem:
+        why = str(problem)
+    found = await registries.find(parts.platform, ordered)
+    if found is not None and found.status == registries.READY and found.entry_uuid is not None:
+        entry = await provisioning.ever_placed(parts.cell, found.entry_uuid)
+        if entry is not None:
+            return entry
+    why = why or (found.error if found is not None else "it is gone")
+    raise NotMade(
+        f"the registry was ordered ({ordered}) and is not made yet: {why}. A house that runs goes on with it"
+    )
 
 
 async def create_application(set_: Settings, parts: Parts, name: str) -> str:
@@ -180,21 +262,26 @@ async def create_client(set_: Settings, parts: Parts, name: str) -> str:
     )
 
 
-async def suspend(parts: Parts, name: str, suspension: Suspension) -> str:
-    """Suspend a registry, through its row if the platform knows it, and tell of it; raise RegistryUnknown or NotReady."""
-    row, entry = await suspensions.named(parts.platform, parts.cell, name)
-    if row is not None:
-        await parts.platform.change(lambda tx: suspensions.suspend(tx, row, suspension, Origin("operator")))
-    elif entry is not None:
-        await provisioning.set_state(parts.cell, entry, str(suspension))
+async def suspend(set_: Settings, parts: Parts, name: str, suspension: Suspension) -> str:
+    """Suspend a registry, and tell of it; raise RegistryUnknown or NotReady."""
+    row = await _named(set_, parts, name)
+    await parts.platform.change(lambda tx: suspensions.suspend(tx, row, suspension, Origin("operator")))
     return f"The {suspension.what} of {name} are suspended: {suspension.reason}\n"
 
 
-async def resume(parts: Parts, name: str) -> str:
+async def resume(set_: Settings, parts: Parts, name: str) -> str:
     """Let a registry serve again, and tell of it; raise RegistryUnknown or NotReady."""
-    row, entry = await suspensions.named(parts.platform, parts.cell, name)
-    if row is not None:
-        await parts.platform.change(lambda tx: suspensions.resume(tx, row, Origin("operator")))
-    elif entry is not None:
-        await suspensions.resume_entry(parts.cell, entry)
+    row = await _named(set_, parts, name)
+    await parts.platform.change(lambda tx: suspensions.resume(tx, row, Origin("operator")))
     return f"{name} serves again.\n"
+
+
+async def _named(set_: Settings, parts: Parts, name: str) -> str:
+    """Find a registry's row by a name or an id, one that was made without an order too; raise RegistryUnknown."""
+    row, entry = await suspensions.named(parts.platform, parts.cell, name)
+    if row is None and entry is not None:
+        await _take_in(set_, parts, entry)
+        row, _ = await suspensions.named(parts.platform, parts.cell, name)
+    if row is None:
+        raise RegistryUnknown(f"there is no registry {name[:80]} here: `moorage registry list` shows them")
+    return row

@@ -178,8 +178,12 @@ class RegistryPlane:
     async def let_go(self) -> None:
         """Cut and close what the directory, as it was read last, says is closed or has left."""
         serving = {(one.id, one.generation) for one in self.directory.all() if one.is_served}
-        for entry in await self.registries.let_go(serving):
+        gone = await self.registries.let_go(serving)
+        for entry in gone:
             self._apps.pop(entry.id, None)
+        if gone:
+            # What was counted of one that is destroyed soon comes before that, or it would be all that is left of it.
+            await self.meter.write_down()
 
     async def follow_plans(self) -> None:
         """Let those who wait have what a larger plan grants: no further request may come to find it out."""
@@ -297,25 +301,6 @@ async def ensure_rows(
         )
     finally:
         await db.close()
-
-
-async def create_registry(set_: Settings, parts: Parts, name: str, plan: str) -> provisioning.Provisioned:
-    """Make a further registry of a plan, with rows, keys, bytes and an administrator of its own; or raise NameTaken."""
-    # A process that serves registries orders none, and need not wait for what it takes.
-    from moorage.ordering import is_free  # noqa: PLC0415 - as above.
-
-    async def rows(entry: Entry) -> str | None:
-        return await ensure_rows(parts, entry)
-
-    return await provisioning.create(
-        parts.cell,
-        name,
-        provisioning.PLANS[plan],
-        first_port=set_.listening.registry_port,
-        zone=set_.listening.zone,
-        is_free=lambda port: is_free(set_.listening, port),
-        ensure_rows=rows,
-    )
 
 
 async def answers(set_: Settings, entry: Entry) -> bool:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from moorage.cloud import metering
+from moorage.cloud.destroying import StillThere
 from moorage.cloud.events import SYSTEM
+from moorage.cloud.reconciling import Reconcile
 from moorage.registry.traffic import HOUR
 from tests.functional.cloud_api_world import LARGE, MEDIUM, SMALL
 from tests.functional.ordering_world import Orders
@@ -107,3 +112,54 @@ async def test_traffic_is_taken_over_once_and_late_counts_too(orders: Orders) ->
     assert (first.manifest_pulls, first.pushes, first.bytes_out, first.refusals) == (7, 2, 1 << 40, 0)
     assert (second.manifest_pulls, second.pushes, second.bytes_out, second.refusals) == (8, 2, 1 << 40, 5)
     assert (kept, await hours(orders, made.id)) == (1, [])
+
+
+async def test_a_registry_that_is_destroyed_leaves_no_traffic_in_the_cell_and_all_of_it_in_its_hours(
+    orders: Orders,
+) -> None:
+    doomed, beside = await orders.made("doomed", SMALL), await orders.made("beside", SMALL)
+    cell, now = orders.world.parts.cell, orders.platform.now()
+    for found, count in ((doomed, 3), (beside, 5)):
+        assert found.entry_uuid is not None
+        for source in ("one", "other"):
+            await counted(orders, found.entry_uuid, now, source, blob_pulls=count, bytes_out=10 * count)
+    assert doomed.entry_uuid is not None
+    assert beside.entry_uuid is not None
+    assert await metering.remains(cell, doomed.entry_uuid) == ["2 rows of traffic"]
+
+    gone = await orders.destroyed(doomed)
+    await orders.reconciler.destroyer.end_traffic(gone)
+
+    assert gone.destroyed_at is not None
+    assert await metering.remains(cell, doomed.entry_uuid) == []
+    assert await metering.remains(cell, beside.entry_uuid) == ["2 rows of traffic"]
+    billed = {one.hour: one for one in await hours(orders, doomed.id)}
+    assert (billed[hour_of(now)].blob_pulls, billed[hour_of(now)].bytes_out) == (6, 60)
+    assert billed[hour_of(now)].price is not None
+    await orders.world.plane.directory.refresh()
+    swept = await accounts(orders).metering.sweep(hour_of(now) + HOUR)
+    assert swept == 1
+    assert {one.hour: one for one in await hours(orders, doomed.id)} == billed
+    assert (await hours(orders, beside.id))[-1].blob_pulls == 10
+
+
+async def test_nothing_is_certified_while_the_cell_counts_what_comes_late(orders: Orders) -> None:
+    doomed = await orders.made("late", SMALL)
+    assert doomed.entry_uuid is not None
+    destroyer = orders.reconciler.destroyer
+    await orders.desk.delete(orders.project, doomed.id, SYSTEM)
+    await orders.work()
+    await orders.over(doomed)
+    while not (closed := await orders.again(doomed)).deleted_at:
+        await orders.reconciler.reconcile(Reconcile(doomed.id))
+    for step in destroyer.steps(closed)[:-1]:
+        await orders.work()
+        assert await step(closed)
+    await counted(orders, doomed.entry_uuid, orders.platform.now(), "late", pushes=1)
+
+    with pytest.raises(StillThere, match="traffic: 1 rows of traffic"):
+        await destroyer.certify(closed)
+
+    await orders.reconcile(Reconcile(doomed.id))
+    assert (await orders.again(doomed)).destroyed_at is not None
+    assert await metering.remains(orders.world.parts.cell, doomed.entry_uuid) == []

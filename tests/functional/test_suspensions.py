@@ -234,26 +234,26 @@ async def test_what_cannot_be_suspended_or_resumed_is_told(orders: Orders):
 
 
 @BOTH
-async def test_the_command_finds_a_registry_by_its_name_whether_the_platform_knows_it_or_not(orders: Orders):
+async def test_the_command_finds_a_registry_by_its_name_and_takes_in_one_that_has_no_row(orders: Orders):
     found, site = await made(orders)
     world, why = orders.world, suspensions.checked(What.PULLS, REASON)
     await world.add_registry()
     alone, client = world.entries[-1], world.clients[-1]
 
     for name in (found.id, alone.name):
-        assert REASON in await ordering.suspend(world.parts, name, why)
+        assert REASON in await ordering.suspend(world.settings, world.parts, name, why)
     await settled(orders, found)
     stopped = [await _status(site.client), await _status(client)]
     for name in (found.id, alone.uuid):
-        assert "serves again" in await ordering.resume(world.parts, name)
+        assert "serves again" in await ordering.resume(world.settings, world.parts, name)
     await settled(orders, found)
 
     assert stopped == [403, 403]
     assert [await _status(site.client), await _status(client)] == [200, 200]
     with pytest.raises(RegistryUnknown, match="no registry nobody"):
-        await ordering.suspend(world.parts, "nobody", why)
+        await ordering.suspend(world.settings, world.parts, "nobody", why)
     with pytest.raises(NotReady):
-        await ordering.resume(world.parts, alone.name)
+        await ordering.resume(world.settings, world.parts, alone.name)
 
 
 def test_a_suspension_is_read_as_it_was_written():

@@ -68,8 +68,8 @@ class Server(Recording, Mailing, Operating, Admitting, Protocol):
         """Make or upgrade the schema; *contract* ends the support of the release before."""
         ...
 
-    def create_registry(self, name: str, plan: str) -> int:
-        """Make a further registry."""
+    def create_registry(self, name: str, plan: str, cloud_project: str | None) -> int:
+        """Order a further registry, and make it."""
         ...
 
     def copy(self, folder: Path) -> int:
@@ -259,15 +259,21 @@ def _add_registries(commands: Commands) -> None:
         "create",
         "make a further registry",
         "It has users, keys, rows and bytes of its own. Its address, how to log in and its administrator's password"
-        " are printed, once. A house that runs answers for it at once.",
-        lambda server, given: server.create_registry(given.name, given.plan),
+        " are printed, once. A house that runs answers for it at once. It is ordered as through the API, where it is seen,"
+        " metered and ended as any other.",
+        lambda server, given: server.create_registry(given.name, given.plan, given.project),
     )
     create.add_argument("name", metavar="NAME", help="what people call it")
     create.add_argument(
         "--plan",
-        choices=("LOCAL", "S", "M", "L"),
         default="LOCAL",
-        help="what it may use (LOCAL: as the disk has)",
+        metavar="PLAN",
+        help="what it may use: S, M, L or LOCAL (as the disk has), as the catalogue's plans are called",
+    )
+    create.add_argument(
+        "--project",
+        metavar="ID",
+        help="the cloud project that it is ordered in; without it, the first account's",
     )
     _command(
         verbs,

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 
 from moorage import __version__
 from moorage.cloud import cloud_projects, events, members, spans
@@ -17,6 +17,7 @@ from moorage.cloud.provisioning import ADMINISTRATOR
 from moorage.db import Reader, Statement, Tx, insert
 from moorage.db.platform import account, cloud_member, cloud_project, cloud_registry, login
 from moorage.db.tables import user
+from moorage.registry import directory
 from moorage.registry.directory import Entry
 
 FIRST: Final = "first"
@@ -56,6 +57,14 @@ _GET = Statement(
     select(account.c.id, account.c.name, account.c.currency).where(account.c.id == bindparam("id"))
 )
 _HELD = Statement(select(cloud_registry.c.id).where(cloud_registry.c.entry_uuid == bindparam("entry")))
+_ALL_HELD = Statement(
+    select(cloud_registry.c.entry_uuid.label("entry")).where(cloud_registry.c.entry_uuid.is_not(None))
+)
+_GIVE_PASSWORD = Statement(
+    update(login)
+    .where(login.c.id == bindparam("which"), login.c.password == "")
+    .values(password=bindparam("hashed"))
+)
 _HOLD = Statement(
     insert(cloud_registry).values(
         id=bindparam("id"),
@@ -63,8 +72,10 @@ _HOLD = Statement(
         name=bindparam("name"),
         region=bindparam("region"),
         plan=bindparam("plan"),
-        wanted="READY",
-        status="READY",
+        wanted=bindparam("status"),
+        status=bindparam("status"),
+        suspension=bindparam("what"),
+        suspended_for=bindparam("reason"),
         version=__version__,
         entry_uuid=bindparam("entry"),
         url=bindparam("url"),
@@ -113,12 +124,11 @@ async def first(reader: Reader) -> First | None:
     return None if row is None else First(*row)
 
 
-async def first_account(
-    tx: Tx, *, password: str, entry: Entry, url: str, region: Region, plan: Plan
-) -> First:
-    """Ensure the first account, with a user `admin`, a cloud project, and the cell's first registry in that.
+async def ensure_first(tx: Tx, *, password: str) -> First:
+    """Ensure the first account, with a user `admin` and a cloud project.
 
-    *password* is the hash of the first registry's administrator's, so the one that was shown opens both.
+    *password* is the hash of the first registry's administrator's, so the one that was shown opens both; without one
+    nobody signs in until `give_password`.
     """
     found = await first(tx)
     if found is None:
@@ -139,15 +149,31 @@ async def first_account(
             account=found.account_id,
             cloud_project=project,
         )
+    return found
+
+
+async def give_password(tx: Tx, who: str, hashed: str) -> None:
+    """Let a user who has no password yet sign in by this one."""
+    await tx.run(_GIVE_PASSWORD, which=who, hashed=hashed)
+
+
+async def held(reader: Reader) -> set[str]:
+    """Give the entries of the cell's directory that have a row on the platform."""
+    return {str(row.entry) for row in await reader.all(_ALL_HELD)}
+
+
+async def take_in(tx: Tx, home: First, entry: Entry, *, url: str, region: Region, plan: Plan) -> None:
+    """Ensure that a registry which was made without an order has a row, in the first account, as it is."""
     if await tx.one(_HELD, entry=entry.uuid) is None:
         id_ = str(uuid.uuid4())
+        stopped = entry.suspension
         await tx.run(
-            _HOLD, id=id_, cloud_project=found.cloud_project_id, name=entry.name, region=region.name, plan=plan.id,
-            entry=entry.uuid, url=url, at=tx.at,
+            _HOLD, id=id_, cloud_project=home.cloud_project_id, name=entry.name, region=region.name, plan=plan.id,
+            entry=entry.uuid, url=url, at=tx.at, status=directory.READY if stopped is None else directory.SUSPENDED,
+            what="" if stopped is None else str(stopped.what), reason="" if stopped is None else stopped.reason,
         )  # fmt: skip
         await spans.follow(tx, "registry.taken-in", id_, {"plan": plan.id})
         await events.record(
-            tx, "registry.taken-in", SYSTEM, target=id_, account=found.account_id,
-            cloud_project=found.cloud_project_id, name=entry.name,
+            tx, "registry.taken-in", SYSTEM, target=id_, account=home.account_id,
+            cloud_project=home.cloud_project_id, name=entry.name,
         )  # fmt: skip
-    return found

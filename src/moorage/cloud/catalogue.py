@@ -89,7 +89,11 @@ class Catalogue:
         """Give the plan that grants what a cell's entry names, or raise PlanUnknown."""
         found = next((plan for plan in self.plans if plan.grants.name == name), None)
         if found is None:
-            raise PlanUnknown(f"the catalogue has no plan that grants {name[:80]!r}", field="planID")
+            known = ", ".join(plan.grants.name for plan in self.plans)
+            raise PlanUnknown(
+                f"the catalogue has no plan that grants {name[:80]!r}; its plans grant: {known}",
+                field="planID",
+            )
         return found
 
     def ordered(self, id_: str | None) -> Plan:

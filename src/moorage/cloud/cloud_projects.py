@@ -60,6 +60,11 @@ _ADD = Statement(
         created_at=bindparam("at"),
     )
 )
+_THERE = Statement(
+    select(cloud_project.c.id).where(
+        cloud_project.c.id == bindparam("id"), cloud_project.c.deleted_at.is_(None)
+    )
+)
 _DESCRIBE = Statement(
     update(cloud_project)
     .where(cloud_project.c.id == bindparam("which"), cloud_project.c.deleted_at.is_(None))
@@ -90,6 +95,12 @@ async def find(reader: Reader, cloud_project_id: str, login: str) -> CloudProjec
     """Find a cloud project, and a user's role in it, if they have one; whether they may see it is for `members` to say."""
     row = await reader.one(_FIND, id=cloud_project_id, login=login)
     return None if row is None else CloudProject(*row)
+
+
+async def ensure_there(reader: Reader, cloud_project_id: str) -> None:
+    """Raise CloudProjectUnknown for an id that no account's cloud project has: for the provider's own work."""
+    if await reader.one(_THERE, id=cloud_project_id) is None:
+        raise CloudProjectUnknown(cloud_project=cloud_project_id[:80])
 
 
 async def listed(reader: Reader, login: str, identity: str, now: int) -> list[CloudProject]:

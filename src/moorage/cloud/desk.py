@@ -48,6 +48,16 @@ class Desk:
             )
         )
 
+    async def order_called(self, cloud_project: str, *, name: str, grants: str, origin: Origin) -> Registry:
+        """Take the order of whoever runs the house; see `registries.order_called`."""
+        if await provisioning.find(self.site.cell, name) is not None:
+            raise registries.name_taken(name)
+        return await self.platform.change(
+            lambda tx: registries.order_called(
+                tx, self.catalogue, cloud_project, name=name, grants=grants, most=self.most, origin=origin
+            )
+        )
+
     async def rename(self, cloud_project: str, registry: str, name: str, origin: Origin) -> Registry:
         """Call a registry otherwise; see `registries.rename`."""
         return await self.platform.change(

@@ -1,6 +1,6 @@
 """Destroying: a registry whose grace is over goes, keys first, and a certificate is signed once nothing of it is found any more.
 
-    let go ──▶ stock ──▶ seal, keys ──▶ rows ──▶ bytes ──▶ names ──▶ read back ──▶ certificate        a day later: look again
+    let go ──▶ stock ──▶ seal, keys ──▶ rows ──▶ bytes ──▶ traffic ──▶ names ──▶ read back ──▶ certificate    a day later: again
 
 Each step ensures, in pieces of a bounded size, and may be cut anywhere: what is gone is gone, and what was there in the
 beginning was counted and kept before the first of it went. Nothing is certified that is found by reading back.
@@ -21,9 +21,10 @@ from typing import Any, Final
 from sqlalchemy import bindparam, delete, select, update
 
 from moorage import __version__
-from moorage.cloud import certificates, grants, ledger, provisioning, registries, signing
+from moorage.cloud import certificates, grants, ledger, metering, provisioning, registries, signing
 from moorage.cloud.catalogue import Catalogue
 from moorage.cloud.events import SYSTEM
+from moorage.cloud.metering import Metering
 from moorage.cloud.registries import DELETED, Registry
 from moorage.cloud.times import written_or_none
 from moorage.db import Database, Statement, Tx, insert
@@ -100,7 +101,7 @@ _DESTROYED = Statement(
     )
     .values(
         name=cloud_registry.c.id, url="", size=0, status=DELETED, error="", suspension="",
-        suspended_for="", destroyed_at=bindparam("at"),
+        suspended_for="", called=None, destroyed_at=bindparam("at"),
         updated_at=bindparam("at"),
     )
 )  # fmt: skip
@@ -174,7 +175,15 @@ class Destroyer:
         """List the steps for a registry whose grace is over."""
         if found.destroyed_at is not None:
             return [self.look_again]
-        return [self.take_stock, self.seal, self.end_rows, self.end_bytes, self.end_names, self.certify]
+        return [
+            self.take_stock,
+            self.seal,
+            self.end_rows,
+            self.end_bytes,
+            self.end_traffic,
+            self.end_names,
+            self.certify,
+        ]
 
     async def take_stock(self, found: Registry) -> bool:
         """Ensure that what there is was counted, once nobody can be at it any more; raise NotYet."""
@@ -212,6 +221,14 @@ class Destroyer:
         """Destroy all that is kept under its prefix."""
         entry = await self._entry(found)
         return entry is None or await _in_pieces(self.ground.store.under(entry.prefix).destroy)
+
+    async def end_traffic(self, found: Registry) -> bool:
+        """Destroy the cell's counts of what it was asked; its hours, which are billed, have them."""
+        entry = await self._entry(found)
+        if entry is not None:
+            meter = Metering(self.platform, self.ground.cell, self.catalogue, metering.unmeasured)
+            await meter.end(found.id, entry.uuid)
+        return True
 
     async def end_names(self, found: Registry) -> bool:
         """Forget what people called it and who did what with it, but for that somebody did."""
@@ -272,13 +289,14 @@ class Destroyer:
             late = [
                 *await self.ground.store.under(entry.prefix).remains(),
                 *await self.ground.rows(entry).remains(),
+                *await metering.remains(self.ground.cell, entry.uuid),
             ]
         if late:
             LOG.error(
                 "ALARM: a destroyed registry had something left",
                 extra={"registry": found.id, "left": str(late)},
             )
-            for step in (self.seal, self.end_rows, self.end_bytes):
+            for step in (self.seal, self.end_rows, self.end_bytes, self.end_traffic):
                 if not await step(found):
                     return False
 
@@ -293,7 +311,7 @@ class Destroyer:
     async def _entry(self, found: Registry) -> Entry | None:
         """Give its place, though it has left the directory; None if it never had one."""
         if found.entry_uuid is None:
-            return await provisioning.find(self.ground.cell, found.id)
+            return await provisioning.find(self.ground.cell, found.place_name)
         return await provisioning.ever_placed(self.ground.cell, found.entry_uuid)
 
     async def _count(self, entry: Entry) -> _Left:
@@ -320,6 +338,7 @@ class Destroyer:
         left = {
             "rows": await self.ground.rows(entry).remains(),
             "bytes": await self.ground.store.under(entry.prefix).remains(),
+            "traffic": await metering.remains(self.ground.cell, entry.uuid),
         }
         told = [f"{what}: {', '.join(some)}" for what, some in left.items() if some]
         if told:
@@ -363,7 +382,11 @@ class Destroyer:
             },
             "engine": "" if entry is None else self.ground.rows(entry).engine,
             "store": self.ground.kind,
-            "verified": ["rows were counted again: none", "the store was listed again: nothing"],
+            "verified": [
+                "rows were counted again: none",
+                "the store was listed again: nothing",
+                "the cell's counts of its traffic were looked for again: none",
+            ],
             "software": f"moorage {__version__}",
         }
 

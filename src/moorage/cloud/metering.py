@@ -8,7 +8,7 @@ is filled in. Traffic is taken over from the cell as it comes, late counts too.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -19,7 +19,7 @@ from moorage.cloud import spans
 from moorage.cloud.catalogue import Catalogue
 from moorage.cloud.errors import PlanUnknown, RegionUnknown
 from moorage.cloud.spans import Span
-from moorage.db import Database, Reader, Statement, Tx, insert, one_of
+from moorage.db import Database, Reader, Statement, Tx, Vanished, insert, one_of
 from moorage.db.cell import TRAFFIC, traffic
 from moorage.db.platform import cloud_registry, usage_hour, usage_sweep
 from moorage.db.tables import project, registry
@@ -87,6 +87,11 @@ _ROLLED = Statement(
     )
     .values(rolled=bindparam("seen"))
 )
+_OF_ENTRY = Statement(select(traffic).where(traffic.c.entry_uuid == bindparam("entry")))
+_COUNT_OF_ENTRY = Statement(
+    select(func.count().label("n")).select_from(traffic).where(traffic.c.entry_uuid == bindparam("entry"))
+)
+_FORGET_ENTRY = Statement(delete(traffic).where(traffic.c.entry_uuid == bindparam("entry")))
 _of_hour = (usage_hour.c.cloud_registry_id, usage_hour.c.hour)
 _DROP_OLD = Statement(
     delete(usage_hour).where(
@@ -120,13 +125,27 @@ class Stored:
 
 
 async def stored(db: Reader) -> Stored:
-    """Tell what a registry's rows say it holds."""
-    return Stored(*await db.one(_STORED))
+    """Tell what a registry's rows say it holds; raise Vanished where it was destroyed."""
+    row = await db.one(_STORED)
+    if row is None:
+        raise Vanished("a registry that was destroyed holds nothing")
+    return Stored(*row)
 
 
 async def used(db: Reader) -> Any:
     """Tell how many bytes count against a registry's storage (``used``), and its limit (``limit_bytes``)."""
     return await db.one(_USED)
+
+
+async def unmeasured(_: str) -> Stored | None:
+    """Measure nothing: there is nothing any more."""
+    return None
+
+
+async def remains(cell: Reader, entry_uuid: str) -> list[str]:
+    """Name what the cell still has of what a registry was asked."""
+    n = (await cell.one(_COUNT_OF_ENTRY, entry=entry_uuid)).n
+    return [f"{n} rows of traffic"] if n else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +222,26 @@ class Metering:
     async def _roll(self, until: int) -> int:
         """Take over traffic of hours that are written; what is written of an hour is all of it, so again is no more."""
         rows = await self.cell.all(_DUE, until=until)
-        if not rows:
-            return 0
+        if rows:
+            await self._take_over(rows)
+        return len(rows)
+
+    async def end(self, registry: str, entry_uuid: str) -> None:
+        """Take over what a registry that is destroyed was asked, in the hour that runs too, and leave none of it in the cell.
+
+        Its hours stay, for the invoice; done again it changes nothing.
+        """
+        rows = await self.cell.all(_OF_ENTRY, entry=entry_uuid)
+        due = sorted({row.hour for row in rows if row.writes != row.rolled})
+        for hour in due:
+            had = await spans.of(self.platform, registry, hour, hour + HOUR)
+            if had:
+                await self.platform.write(_PUT, **await self._row(self._dearest(had), hour, measured=False))
+        if due:
+            await self._take_over([row for row in rows if row.hour in due])
+        await self.cell.write(_FORGET_ENTRY, entry=entry_uuid)
+
+    async def _take_over(self, rows: Sequence[Any]) -> None:
         known = await self.platform.all(_CALLED, entries=sorted({row.entry_uuid for row in rows}))
         called = {row.entry_uuid: row.id for row in known}
         sums: dict[tuple[int, str], list[int]] = {}
@@ -227,7 +264,6 @@ class Metering:
             {"at": row.hour, "entry": row.entry_uuid, "by": row.source, "seen": row.writes} for row in rows
         ]
         await self.cell.change(lambda tx: tx.many(_ROLLED, seen))
-        return len(rows)
 
 
 def _batches(items: list[Span]) -> Iterable[list[Span]]:

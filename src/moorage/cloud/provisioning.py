@@ -4,9 +4,8 @@ Each step ensures and none merely does, so a provisioning that was cut is simply
 """
 
 import re
-import secrets
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import and_, bindparam, func, or_, select, update
@@ -21,7 +20,6 @@ from moorage.oci.errors import NameInvalid
 from moorage.oci.names import LIBRARY
 from moorage.registry import projects
 from moorage.registry.directory import COLUMNS, READY, Entry
-from moorage.registry.errors import NameTaken
 
 DAY = 86_400_000_000
 GIB = 1 << 30
@@ -329,7 +327,7 @@ async def ensure_content(
             backup=plan.trash_days * DAY,
             creates=int(creates_projects),
         )
-    chosen = password or secrets.token_urlsafe(18)
+    chosen = password or users.generated_password()
     if password:
         users.check_password(password)
     hashed = await passwords.hash(chosen)
@@ -347,20 +345,13 @@ async def ensure_content(
     return chosen if made and not password else None
 
 
-async def create(
-    cell: Database,
-    name: str,
-    plan: Plan,
-    *,
-    first_port: int,
-    zone: str = "",
-    is_free: Callable[[int], bool] = _any_port,
-    ensure_rows: Callable[[Entry], Awaitable[str | None]],
-) -> Provisioned:
-    """Make a registry of this name, or raise NameInvalid, or NameTaken if there is one."""
-    check_name(name)
-    if await cell.one(_FIND, name=name) is not None:
-        message = f"there is a registry {name} already"
-        raise NameTaken(message, name=name)
-    made = await place(cell, name, plan, first_port=first_port, zone=zone, is_free=is_free)
-    return Provisioned(made, await ensure_rows(made))
+async def give_password(db: Database, passwords: Passwords) -> str:
+    """Give a new registry's administrator a password that somebody is told, in place of the one that nobody was."""
+    chosen = users.generated_password()
+    hashed = await passwords.hash(chosen)
+
+    async def work(tx: Tx) -> None:
+        await users.set_password(tx, await users.find(tx, ADMINISTRATOR), hashed)
+
+    await db.change(work)
+    return chosen

@@ -230,7 +230,7 @@ class Reconciler:
         site, plan = self.site, self.catalogue.plan(found.plan)
         made = await provisioning.place(
             site.cell,
-            found.id,
+            found.place_name,
             plan.grants,
             first_port=site.first_port,
             zone=site.zone,
@@ -389,9 +389,9 @@ class Reconciler:
         return entry
 
     async def _called(self, found: Registry) -> str:
-        """Give its name in the directory: its id, or the name that it had there before it was shown on the platform."""
+        """Give its name in the directory: its id, or the name that whoever runs the house gave it there."""
         if found.entry_uuid is None:
-            return found.id
+            return found.place_name
         return await provisioning.name_of(self.site.cell, found.entry_uuid) or found.id
 
     def _is_over(self, found: Registry) -> bool:

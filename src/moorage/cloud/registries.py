@@ -21,8 +21,8 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, select, update
 
 from moorage import __version__
-from moorage.cloud import events, provisioning, spans
-from moorage.cloud.catalogue import Catalogue, Plan
+from moorage.cloud import cloud_projects, events, provisioning, spans
+from moorage.cloud.catalogue import Catalogue, Plan, Region
 from moorage.cloud.errors import (
     DowngradeRefused,
     NotReady,
@@ -35,6 +35,7 @@ from moorage.cloud.events import Origin
 from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.platform import cloud_project, cloud_registry
 from moorage.oci.errors import NameInvalid
+from moorage.registry.errors import NameTaken
 
 READY, SUSPENDED, DELETED = "READY", "SUSPENDED", "DELETED"
 INSTALLING, SCALING_UP, DELETING, RESTORING, SUSPENDING, ERROR = (
@@ -92,8 +93,10 @@ _ADD = Statement(
         created_at=bindparam("at"),
         updated_at=bindparam("at"),
         error="",
+        called=bindparam("called"),
     )
 )
+_CALLED = Statement(select(cloud_registry.c.id).where(cloud_registry.c.called == bindparam("called")))
 _COUNT = Statement(
     select(func.count().label("count"))
     .select_from(cloud_registry)
@@ -165,7 +168,14 @@ class Registry:
     destroyed_at: int | None
     suspension: str
     suspended_for: str
+    called: str | None
+    """Its name in the cell's directory where it has another there than its id, as whoever runs the house wanted it."""
     account_id: str
+
+    @property
+    def place_name(self) -> str:
+        """Give the name by which its place in the cell's directory is found until that is known."""
+        return self.called or self.id
 
 
 def check_name(name: str) -> None:
@@ -220,7 +230,34 @@ async def order(
     """
     check_name(name)
     home = catalogue.region(region)
-    chosen = catalogue.ordered(plan)
+    return await _take(tx, cloud_project_id, name, home, catalogue.ordered(plan), most=most, origin=origin)
+
+
+async def order_called(
+    tx: Tx, catalogue: Catalogue, cloud_project_id: str, *, name: str, grants: str, most: int, origin: Origin
+) -> Registry:
+    """Take the order of whoever runs the house: of any plan, by what it grants, and known in the cell by its name.
+
+    Raises RegistryNameInvalid, PlanUnknown, CloudProjectUnknown, OrdersExceeded, and NameTaken.
+    """
+    check_name(name)
+    chosen = catalogue.granting(grants)
+    await cloud_projects.ensure_there(tx, cloud_project_id)
+    if await tx.one(_CALLED, called=name) is not None:
+        raise name_taken(name)
+    home = catalogue.regions[0]
+    return await _take(tx, cloud_project_id, name, home, chosen, most=most, origin=origin, called=name)
+
+
+def name_taken(name: str) -> NameTaken:
+    """Make the refusal of a name that another registry has in the cell."""
+    return NameTaken(f"there is a registry {name} already, or one that is not destroyed yet", name=name)
+
+
+async def _take(
+    tx: Tx, cloud_project_id: str, name: str, home: Region, chosen: Plan, *,
+    most: int, origin: Origin, called: str | None = None,
+) -> Registry:  # fmt: skip
     there = await count(tx, cloud_project_id)
     if there >= most:
         raise OrdersExceeded(
@@ -228,8 +265,9 @@ async def order(
         )
     id_ = str(uuid.uuid4())
     await tx.run(
-        _ADD, id=id_, cloud_project=cloud_project_id, name=name, region=home.name, plan=chosen.id, at=tx.at
-    )
+        _ADD, id=id_, cloud_project=cloud_project_id, name=name, region=home.name, plan=chosen.id, called=called,
+        at=tx.at,
+    )  # fmt: skip
     made = await get(tx, cloud_project_id, id_)
     await note(tx, ORDERED, made, origin, name=name, region=home.name, plan=chosen.id)
     return made

@@ -53,7 +53,7 @@ async def create(
     Raises UserNameInvalid, UserExists, PasswordTooWeak or EmailInvalid, which say which rule is broken.
     """
     name = login if login is not None else _generated_name()
-    chosen = password if password is not None else _generated_password()
+    chosen = password if password is not None else users.generated_password()
     with _naming("login"):
         users.check_name(name)
     with _naming("password"):
@@ -112,14 +112,3 @@ def _check_email(email: str) -> None:
 
 def _generated_name() -> str:
     return "user-" + "".join(secrets.choice(_LETTERS) for _ in range(GENERATED))
-
-
-def _generated_password() -> str:
-    while True:
-        made = secrets.token_urlsafe(18)
-        try:
-            users.check_password(made)
-        except users.PasswordTooWeak:
-            # One in some thousands has no digit.
-            continue
-        return made

@@ -35,7 +35,7 @@ _BEGIN = Statement(
     .on_conflict_do_nothing(index_elements=[plan_span.c.cloud_registry_id, plan_span.c.since])
 )
 _FIRST = Statement(select(plan_span.c.since).order_by(plan_span.c.since).limit(1))
-_WITHIN = Statement(
+_within = (
     select(
         plan_span.c.cloud_registry_id,
         plan_span.c.since,
@@ -51,6 +51,8 @@ _WITHIN = Statement(
     )
     .order_by(plan_span.c.cloud_registry_id, plan_span.c.since)
 )
+_WITHIN = Statement(_within)
+_OF = Statement(_within.where(plan_span.c.cloud_registry_id == bindparam("which")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +87,8 @@ async def first(reader: Reader) -> int | None:
 async def within(reader: Reader, since: int, until: int) -> list[Span]:
     """List the spans of every registry that reach into a time, by registry."""
     return [Span(*row) for row in await reader.all(_WITHIN, since=since, until=until)]
+
+
+async def of(reader: Reader, registry: str, since: int, until: int) -> list[Span]:
+    """List one registry's spans that reach into a time."""
+    return [Span(*row) for row in await reader.all(_OF, which=registry, since=since, until=until)]

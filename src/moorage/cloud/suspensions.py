@@ -25,7 +25,7 @@ from moorage.cloud.registries import (
 from moorage.db import Database, Reader, Statement, Tx
 from moorage.db.platform import cloud_registry
 from moorage.errors import Problem
-from moorage.registry.directory import Suspension, What
+from moorage.registry.directory import Entry, Suspension, What
 
 LONGEST_REASON: Final = 200
 
@@ -96,25 +96,12 @@ async def resume(tx: Tx, registry: str, origin: Origin) -> Registry:
     return await _find(tx, registry)
 
 
-async def named(platform: Reader, cell: Database, name: str) -> tuple[str | None, int | None]:
-    """Find a registry by its id, or by its name or uuid in the directory.
-
-    Gives its id on the platform, if it is known there, and its entry's number; raises RegistryUnknown.
-    """
+async def named(platform: Reader, cell: Database, name: str) -> tuple[str | None, Entry | None]:
+    """Find a registry by its id, or by its name or uuid in the directory: its id on the platform and its entry, if any."""
     entries = await provisioning.listed(cell)
     entry = next((one for one in entries if name in {one.name, one.uuid}), None)
     row = await platform.one(_ROW, named=name, entry=None if entry is None else entry.uuid)
-    if row is None and entry is None:
-        raise RegistryUnknown(f"there is no registry {name[:80]} here: `moorage registry list` shows them")
-    return (None if row is None else str(row.id)), (None if entry is None else entry.id)
-
-
-async def resume_entry(cell: Database, entry: int) -> None:
-    """Let a registry serve again that the platform does not know; raise NotReady for one that is not suspended."""
-    found = next((one for one in await provisioning.listed(cell) if one.id == entry), None)
-    if found is None or found.suspension is None:
-        raise NotReady("the registry is not suspended")
-    await provisioning.set_state(cell, entry, READY)
+    return (None if row is None else str(row.id)), entry
 
 
 async def _find(tx: Tx, registry: str) -> Registry:

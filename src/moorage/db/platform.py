@@ -224,6 +224,7 @@ login_guess = _table(
 # cell's directory, null until it has one. Deleted, it serves nobody since ``closed_at`` and can be taken back until
 # ``delete_after``; ``deleted_at`` says that it no longer can, and ``destroyed_at`` that nothing of it is left.
 # ``suspension`` is what the provider has stopped and ``suspended_for`` why; it outlasts a deletion that is taken back.
+# ``called`` is its name in the directory where that is no id: whoever runs the house gave it one.
 cloud_registry = _table(
     "cloud_registry", "access",
     _id(), _to("cloud_project_id", cloud_project.c.id), _text("name"), _text("region"), _text("plan"),
@@ -232,7 +233,7 @@ cloud_registry = _table(
     _big("created_at"), _big("delivered_at", null=True), _big("updated_at"),
     _big("delete_after", null=True), _big("deleted_at", null=True), _text("error", default=""),
     _big("delete_asked_at", null=True), _big("closed_at", null=True), _big("destroyed_at", null=True),
-    _text("suspension", default=""), _text("suspended_for", default=""),
+    _text("suspension", default=""), _text("suspended_for", default=""), _text("called", null=True),
     _one_of("wanted", "READY", "SUSPENDED", "DELETED"), _one_of("suspension", "", "pulls", "pushes"),
     _one_of(
         "status", "INSTALLING", "READY", "UPDATING", "SCALING_UP", "SUSPENDING", "SUSPENDED", "RESTORING", "DELETING",
@@ -241,6 +242,7 @@ cloud_registry = _table(
 )
 Index("cloud_registry_project", cloud_registry.c.cloud_project_id, cloud_registry.c.created_at, cloud_registry.c.id)
 Index("cloud_registry_entry", cloud_registry.c.entry_uuid, unique=True)
+Index("cloud_registry_called", cloud_registry.c.called, unique=True)
 Index(
     "cloud_registry_due", cloud_registry.c.delete_after,
     sqlite_where=text("destroyed_at IS NULL AND delete_after IS NOT NULL"),

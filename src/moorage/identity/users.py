@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -145,6 +146,18 @@ def check_password(password: str) -> None:
         )
     if not all(kind.search(password) for kind in _KINDS):
         raise PasswordTooWeak("a password needs an upper-case letter, a lower-case letter and a digit")
+
+
+def generated_password() -> str:
+    """Make up a password that keeps the rules."""
+    while True:
+        made = secrets.token_urlsafe(18)
+        try:
+            check_password(made)
+        except PasswordTooWeak:
+            # One in some thousands has no digit.
+            continue
+        return made
 
 
 def check_name(name: str) -> None:

@@ -377,12 +377,15 @@ CREATE TABLE cloud_registry (
 	destroyed_at BIGINT,
 	suspension TEXT DEFAULT '' NOT NULL,
 	suspended_for TEXT DEFAULT '' NOT NULL,
+	called TEXT,
 	PRIMARY KEY (id),
 	CHECK (wanted IN ('READY', 'SUSPENDED', 'DELETED')),
 	CHECK (suspension IN ('', 'pulls', 'pushes')),
 	CHECK (status IN ('INSTALLING', 'READY', 'UPDATING', 'SCALING_UP', 'SUSPENDING', 'SUSPENDED', 'RESTORING', 'DELETING', 'DELETED', 'ERROR')),
 	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
 );
+
+CREATE UNIQUE INDEX cloud_registry_called ON cloud_registry (called);
 
 CREATE INDEX cloud_registry_due ON cloud_registry (delete_after) WHERE destroyed_at IS NULL AND delete_after IS NOT NULL;
 
