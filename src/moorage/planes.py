@@ -15,6 +15,7 @@ from moorage.api.distribution.asks import CONFINED
 from moorage.api.distribution.endpoints import Distribution
 from moorage.api.front import nothing_here, refuse
 from moorage.api.gate import Gate
+from moorage.api.harbor.app import HarborApi
 from moorage.api.http.at_once import Whole
 from moorage.cloud import provisioning
 from moorage.db import cell as cell_tables
@@ -66,6 +67,7 @@ class RegistryApp:
 
     distribution: Distribution
     token: token.TokenService
+    harbor: HarborApi
     rules: AddressRules | None = None
     gate: Gate | None = None
     """Who is let in, where not everybody is."""
@@ -74,7 +76,7 @@ class RegistryApp:
     def of(cls, registry: Registry, rules: AddressRules | None) -> RegistryApp:
         """Answer for *registry*."""
         tokens = token.TokenService(registry.access, registry.gathered, registry.rates, registry.entry.uuid)
-        return cls(Distribution.of(registry), tokens).ruled(rules)
+        return cls(Distribution.of(registry), tokens, HarborApi.of(registry)).ruled(rules)
 
     def ruled(self, rules: AddressRules | None) -> RegistryApp:
         """Answer from now on by other address rules."""
@@ -104,6 +106,8 @@ class RegistryApp:
             return self.distribution, Part.REGISTRY
         if path == token.PATH:
             return self.token, Part.REGISTRY
+        if path.startswith(("/api/", "/c/")):
+            return self.harbor, Part.MANAGEMENT
         return nothing_here, Part.MANAGEMENT
 
 

@@ -122,6 +122,13 @@ INSERT INTO robot_permission (registry_id, robot_id, kind, namespace, resource, 
 INSERT INTO label (registry_id, name, created_at) SELECT 1, 'l' || n, 0 FROM generate_series(1, 100) n;
 INSERT INTO manifest_label (registry_id, manifest_id, label_id, at)
   SELECT 1, n, 1 + n % 100, 0 FROM generate_series(1, 5000) n;
+INSERT INTO session (registry_id, hash, user_id, created_at, last_at)
+  SELECT 1, decode(md5(n::text), 'hex'), n, n, n FROM generate_series(1, 5000) n;
+INSERT INTO cve_allowlist (registry_id, project_id, created_at, updated_at) SELECT 1, n, 0, 0 FROM generate_series(0, 5000) n;
+INSERT INTO label (registry_id, project_id, name, created_at)
+  SELECT 1, CASE WHEN n % 2 = 0 THEN 1 + n % 20 END, 'l' || n, 0 FROM generate_series(1, 5000) n;
+INSERT INTO project_metadata (registry_id, project_id, name, value)
+  SELECT 1, 1 + n % 20, 'm' || n, '' FROM generate_series(1, 5000) n;
 INSERT INTO refresh_token (registry_id, hash, caller_kind, caller_id, created_at, expires_at)
   SELECT 1, decode(md5(n::text), 'hex'), 'user', n % 1000, 0, n FROM generate_series(1, 5000) n;
 ANALYZE;

@@ -151,7 +151,7 @@ _SIGNING = frozenset(
         "QUERY_TIME_OUT",
     }
 )
-_HARBOR_BY_STATUS = {405: "METHOD_NOT_ALLOWED", 413: "REQUEST_ENTITY_TOO_LARGE"}
+_HARBOR_BY_STATUS = {405: "METHOD_NOT_ALLOWED", 409: "CONFLICT", 413: "REQUEST_ENTITY_TOO_LARGE"}
 
 
 def _seen(problem: Exception) -> tuple[int, str, str]:

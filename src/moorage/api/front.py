@@ -26,6 +26,7 @@ _DIALECTS = (
     ("/v2", dialects.oci),
     ("/service/", dialects.oci),
     ("/api/", dialects.harbor),
+    ("/c/", dialects.harbor),
     ("/1.0/", dialects.cloud),
     ("/v1/", dialects.cloud),
 )

@@ -133,6 +133,8 @@ project = _table(
     CheckConstraint("used >= 0", name="project_used"), CheckConstraint("trash >= 0", name="project_trash"),
 )
 _index("project_name", project, "name", unique=True, where="deleted_at IS NULL")
+_index("project_listed", project, "name", "id", "public", where="deleted_at IS NULL AND state = 'live'")
+_index("project_created", project, "created_at", "id", "public", where="deleted_at IS NULL AND state = 'live'")
 
 project_metadata = _table(
     "project_metadata", "content",
@@ -147,6 +149,8 @@ repository = _table(
 )
 _index("repository_name", repository, "name", unique=True, where="deleted_at IS NULL")
 _index("repository_project", repository, "project_id", "name")
+_index("repository_listed", repository, "project_id", "name", "id", where="deleted_at IS NULL AND state = 'live'")
+_index("repository_all", repository, "name", "id", "project_id", where="deleted_at IS NULL AND state = 'live'")
 _index("repository_deleted", repository, "deleted_at", where="deleted_at IS NOT NULL")
 
 # Bytes that are kept once a registry, under a key that is never used twice. ``format`` says how they are kept
@@ -254,6 +258,14 @@ manifest_label = _table(
     _key("manifest_id", "label_id"),
 )
 _index("manifest_label_label", manifest_label, "label_id")
+
+# Vulnerabilities that are let pass: a project's, or (project 0) the whole registry's; ``items`` is JSON.
+cve_allowlist = _table(
+    "cve_allowlist", "content",
+    _big("project_id"), _ascii("items", default="[]"), _big("expires_at", null=True), _big("created_at"),
+    _big("updated_at"),
+    _key("project_id"),
+)
 
 # --- content on its way in and out ----------------------------------------------------------------------------
 
@@ -405,4 +417,14 @@ configuration = _table(
     _key("name"),
     CheckConstraint("(secret IS NULL) = (master IS NULL)", name="configuration_secret"),
 )
+
+# People who signed in at the registry's pages: the hash of a cookie, which is shown once and kept nowhere.
+session = _table(
+    "session", "access",
+    _bytes("hash"), _to("user", "user_id"), _big("created_at"), _big("last_at"), _ascii("address", default=""),
+    _ascii("agent", default=""),
+    _key("hash"),
+)
+_index("session_of_user", session, "user_id")
+_index("session_last", session, "last_at")
 # fmt: on

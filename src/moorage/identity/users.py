@@ -31,6 +31,9 @@ _COLUMNS = (user.c.id, user.c.name, user.c.email, user.c.admin, user.c.disabled,
 _LISTED = Statement(select(*_COLUMNS).where(user.c.deleted_at.is_(None)).order_by(user.c.id))
 _GET = Statement(select(*_COLUMNS).where(*_HERE))
 _FIND = Statement(select(user.c.id).where(user.c.name == bindparam("name"), user.c.deleted_at.is_(None)))
+_FIND_EMAIL = Statement(
+    select(user.c.id).where(user.c.email == bindparam("email"), user.c.deleted_at.is_(None)).limit(1)
+)
 _ADD = Statement(
     insert(user)
     .values(
@@ -211,6 +214,12 @@ async def find(tx: Tx, name: str) -> int:
     if row is None:
         raise UserUnknown(name=name)
     return int(row.id)
+
+
+async def is_taken(db: Reader, *, name: str = "", email: str = "") -> bool:
+    """Say whether a user has this name, or this mail address."""
+    found = await (db.one(_FIND_EMAIL, email=email) if email else db.one(_FIND, name=name))
+    return found is not None
 
 
 async def set_password(tx: Tx, number: int, hashed: str) -> None:

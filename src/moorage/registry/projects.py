@@ -42,6 +42,11 @@ _FIND = Statement(
         project.c.name == bindparam("name"), project.c.deleted_at.is_(None)
     )
 )
+_NUMBERED = Statement(
+    select(*_SHOWN, project.c.state).where(
+        project.c.id == bindparam("number"), project.c.deleted_at.is_(None)
+    )
+)
 _ALL = Statement(
     select(*_SHOWN).where(project.c.deleted_at.is_(None), project.c.state == LIVE).order_by(project.c.name)
 )
@@ -88,6 +93,12 @@ _CREATES = Statement(select(registry.c.creates_projects))
 async def find(reader: Reader, name: str) -> Project | None:
     """Find a live project by its name."""
     row = await reader.one(_FIND, name=name)
+    return None if row is None or row.state != LIVE else _project(row)
+
+
+async def numbered(reader: Reader, number: int) -> Project | None:
+    """Find a live project by its number."""
+    row = await reader.one(_NUMBERED, number=number)
     return None if row is None or row.state != LIVE else _project(row)
 
 

@@ -81,6 +81,8 @@ def _as_row(row: Any) -> dict[str, object]:
 
 
 def _target(repository: str, body: Mapping[str, Any]) -> str:
+    if "target" in body:
+        return str(body["target"])
     if "digest" in body:
         return f"{repository}@{body['digest']}"
     return f"{repository}:{body['tag']}" if "tag" in body else repository

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final, TypeVar
 
 import msgspec
 
+from moorage.api import rules
 from moorage.api.http.bodies import Body
 from moorage.errors import Problem
 
@@ -16,17 +16,6 @@ T = TypeVar("T")
 
 _NOTHING = frozenset({b"", b"null"})
 _JSON = frozenset({"", "application/json"})
-_WHERE = re.compile(r"(.*?)(?: - at `(?:key in )?\$\.?(.*)`)?", re.DOTALL)
-_KINDS = {
-    "array": "an array", "bool": "true or false", "int": "an integer", "null": "null",
-    "object": "an object", "str": "a string", "float": "a number",
-}  # fmt: skip
-_EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
-_MISSING = re.compile(r"Object missing required field `([^`]+)`")
-_UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
-_LENGTH = re.compile(r"Expected `(str|array|object)` of length (<=|>=) (\d+)")
-_LIMIT = re.compile(r"Expected `int` (<=|>=|<|>) (-?\d+)")
-_UNITS = {"str": "characters", "array": "elements", "object": "fields"}
 
 
 class BodyInvalid(Problem):
@@ -53,7 +42,8 @@ def read(body: bytes, content_type: str, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(b"{}" if body.strip() in _NOTHING else body, type=kind)
     except msgspec.ValidationError as error:
-        raise _told(str(error)) from None
+        field, rule = rules.told(str(error))
+        raise invalid(field or "the body", rule) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BodyInvalid(f"the body is no JSON: {error}", field="", rule="JSON") from None
 
@@ -61,24 +51,3 @@ def read(body: bytes, content_type: str, kind: type[T]) -> T:
 def invalid(field: str, rule: str) -> BodyInvalid:
     """Make the refusal of a field that breaks a rule which no type tells."""
     return BodyInvalid(f"{field}: {rule}", field=field, rule=rule)
-
-
-def _told(message: str) -> BodyInvalid:
-    found = _WHERE.fullmatch(message)
-    text, where = (found[1], found[2] or "") if found else (message, "")
-    for pattern, rule in ((_MISSING, "is required"), (_UNKNOWN, "is no field of this call")):
-        if named := pattern.match(text):
-            return invalid(f"{where}.{named[1]}".lstrip("."), rule)
-    return invalid(where or "the body", _rule(text))
-
-
-def _rule(text: str) -> str:
-    """Say a rule in the words of who has to keep it."""
-    if sized := _LENGTH.match(text):
-        return f"must have {'at most' if sized[2] == '<=' else 'at least'} {sized[3]} {_UNITS[sized[1]]}"
-    if limited := _LIMIT.match(text):
-        return f"must be {limited[1]} {limited[2]}"
-    if kinds := _EXPECTED.match(text):
-        wanted = " or ".join(_KINDS.get(one.strip(), one) for one in kinds[1].split("|"))
-        return f"must be {wanted}, not {_KINDS.get(kinds[2], kinds[2])}"
-    return text[:1].lower() + text[1:]

@@ -57,6 +57,15 @@ def ensure_unique(connection: Any, name: str, table: str, columns: str) -> None:
         connection.exec_driver_sql(f'CREATE UNIQUE INDEX CONCURRENTLY {name} ON "{table}" ({columns})')
 
 
+def ensure_index(connection: Any, name: str, table: str, rest: str) -> None:
+    """Make an index while the table is written to; *rest* is its columns, and its condition if it has one."""
+    valid = _one(connection, f"SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{name}')")  # noqa: S608 - as above.
+    if valid is False:
+        connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {name}")
+    if not valid:
+        connection.exec_driver_sql(f'CREATE INDEX CONCURRENTLY {name} ON "{table}" {rest}')
+
+
 def ensure_foreign_key(connection: Any, table: str, name: str, rule: str) -> None:
     """Hold new rows to *rule* at once, then look whether the old ones keep it, while all go on."""
     valid = _one(connection, _constraint("convalidated", table, name))

@@ -1,0 +1,148 @@
+"""Harbor's API as one application: find the operation, see who asks and that they may, and answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from moorage import logs
+from moorage.api import dialects
+from moorage.api.harbor import answers, bodies, csrf, not_yet, off
+from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
+from moorage.api.harbor.callers import Callers, covers
+from moorage.api.harbor.operations import OPERATIONS, PREFIX, Needs
+from moorage.api.harbor.problems import Forbidden, MethodNotAllowed, Unauthorized
+from moorage.api.harbor.routes import Table
+from moorage.api.harbor.signing_in import PREFIX as SIGNING_IN
+from moorage.api.harbor.signing_in import SigningIn
+from moorage.api.http.bodies import Body
+from moorage.errors import Problem
+from moorage.identity.callers import ANONYMOUS
+from moorage.registry import projects
+from moorage.storage import Disconnected
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from moorage.api.dialects import Answer
+    from moorage.api.harbor.routes import Found
+    from moorage.identity.access import Identified
+    from moorage.identity.callers import Caller
+    from moorage.registry.opened import Registry
+    from moorage.registry.projects import Project
+
+VERSION: Final = "/api/version"
+_SAFE: Final = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True, slots=True)
+class HarborApi:
+    """Every operation of the table, and what is beside it, for one registry."""
+
+    registry: Registry
+    table: Table
+    callers: Callers
+    signing_in: SigningIn
+
+    @classmethod
+    def of(cls, registry: Registry) -> HarborApi:
+        """Answer for *registry*."""
+        callers = Callers(registry)
+        return cls(registry, table(), callers, SigningIn(callers))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it in Harbor's dialect."""
+        guarded = csrf.Guarded.of(scope)
+        try:
+            answer = await self._answer(scope, Body(scope, receive), guarded)
+        except Disconnected:
+            return
+        except Problem as problem:
+            answer = dialects.harbor(problem, logs.request_id.get(), headers=_headers(problem))
+        if _shows_guard(scope):
+            answer = replace(
+                answer, headers=[*answer.headers, *(dialects.header(*one) for one in guarded.headers())]
+            )
+        await answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, body: Body, guarded: csrf.Guarded) -> Answer:
+        path = path_of(scope)
+        if path.startswith(SIGNING_IN):
+            guarded.check(scope)
+            return await self.signing_in.answer(scope, body)
+        if csrf.cookie(scope, csrf.SESSION):
+            guarded.check(scope)
+        if path == VERSION:
+            return answers.given({"version": PREFIX.rpartition("/")[2]})
+        found = self.table.find(scope["method"], path)
+        ask = await self._check(found, scope)
+        try:
+            return await found.answer(replace(ask, body=await bodies.receive(body)))
+        except Forbidden:
+            self._note(ask.caller.name, scope, "" if ask.found is None else ask.found.name)
+            raise
+
+    async def _check(self, found: Found, scope: Scope) -> Ask:
+        """Refuse what the caller may not; where that hangs on a project, find it."""
+        operation = found.operation
+        who = await self.callers.identify(scope)
+        needs, permission = operation.needs, operation.permission
+        ask = Ask(self.registry, operation, scope, b"", found.params, _limited(who, found), query_of(scope))
+        if needs is Needs.INTERNAL:
+            raise Unauthorized("only internal service is allowed to call this API")
+        if needs in {Needs.SIGNED_IN, Needs.OWN, Needs.SYSTEM, Needs.NAMED}:
+            ask.require_signed_in()
+        if permission is None:
+            return ask
+        if needs is Needs.SYSTEM:
+            allowed, project, name = await ask.may_in_system(*permission), None, ""
+        else:
+            project, name = await self._project(ask)
+            allowed = await ask.may(name, *permission)
+        if not allowed:
+            self._note(ask.caller.name, scope, name)
+            raise ask.refusal(str(permission))
+        if project is None and needs is not Needs.SYSTEM:
+            # Only administrators come so far.
+            raise project_unknown(ask.params.get("project_name") or ask.params["project_name_or_id"])
+        return replace(ask, found=project)
+
+    async def _project(self, ask: Ask) -> tuple[Project | None, str]:
+        """Find the project in the path, and give its name: one that nothing has where there is no such project."""
+        name = ask.params.get("project_name")
+        if name is None:
+            text = ask.params["project_name_or_id"]
+            if text.isascii() and text.isdigit() and not is_name(ask.scope):
+                found = await projects.numbered(ask.db, ask.number("project_name_or_id"))
+                return found, "" if found is None else found.name
+            name = text
+        found = await projects.find(ask.db, name)
+        return found, "" if found is None else name
+
+    def _note(self, actor: str, scope: Scope, project: str) -> None:
+        self.callers.note(scope, "access", actor or "anonymous", project)
+
+
+def table() -> Table:
+    """Put the operations together with who answers each."""
+    return Table(OPERATIONS, off.answers(), not_yet.answers())
+
+
+def _limited(who: Identified, found: Found) -> Caller:
+    """Give the caller, or nobody, where the token that was shown does not reach as far as the operation."""
+    params = found.params
+    repository = f"{params.get('project_name', '')}/{params.get('repository_name', '')}"
+    if covers(who, found.operation.permission, repository):
+        return who.caller
+    return ANONYMOUS
+
+
+def _shows_guard(scope: Scope) -> bool:
+    """Say whether an answer tells a browser what its next change has to show."""
+    if csrf.cookie(scope, csrf.SESSION) or scope["path"].startswith(SIGNING_IN):
+        return True
+    return scope["method"] in _SAFE and not any(name == b"authorization" for name, _ in scope["headers"])
+
+
+def _headers(problem: Problem) -> list[tuple[str, str]]:
+    return [("allow", str(problem.detail["allow"]))] if isinstance(problem, MethodNotAllowed) else []

@@ -1,0 +1,41 @@
+"""Operations that are being built: until they are, each is answered that this release does not serve it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from moorage.api.harbor.problems import NotFound
+
+if TYPE_CHECKING:
+    from moorage.api.dialects import Answer
+    from moorage.api.harbor.asks import Ask
+    from moorage.api.harbor.routes import Answers
+
+_NAMES = """
+    listAllRepositories listRepositories getRepository updateRepository deleteRepository
+    listArtifacts CopyArtifact getArtifact deleteArtifact createTag listTags deleteTag listAccessories
+    getVulnerabilitiesAddition getAddition addLabel removeLabel getIcon
+    listProjectMembers createProjectMember getProjectMember updateProjectMember deleteProjectMember
+    listUserGroups createUserGroup searchUserGroups getUserGroup updateUserGroup deleteUserGroup
+    ListRobot CreateRobot GetRobotByID UpdateRobot RefreshSec DeleteRobot
+    listUsers createUser getCurrentUserInfo searchUsers getUser updateUserProfile deleteUser setUserSysAdmin
+    updateUserPassword getCurrentUserPermissions setCliSecret
+    pingLdap searchLdapUser importLdapUser searchLdapGroup pingOIDC
+    getStatistic search getPermissions getConfigurations updateConfigurations
+    listProjects headProject createProject getProject updateProject deleteProject getProjectDeletable getProjectSummary
+    listProjectMetadatas addProjectMetadatas getProjectMetadata updateProjectMetadata deleteProjectMetadata
+    listArtifactsOfProject listAuditLogs listAuditLogExts listAuditLogEventTypes getLogs getLogExts
+    listQuotas getQuota updateQuota ListLabels CreateLabel GetLabelByID UpdateLabel DeleteLabel
+    getSystemCVEAllowlist putSystemCVEAllowlist getSystemInfo getVolumes getCert getHealth getPing getInternalconfig
+"""
+NOT_YET: Final = frozenset(_NAMES.split())
+
+
+def answers() -> Answers:
+    """Say who answers them."""
+    return dict.fromkeys(NOT_YET, not_served)
+
+
+async def not_served(ask: Ask) -> Answer:
+    """Answer that there is no such thing here yet."""
+    raise NotFound(f"{ask.operation.id} is not served by this release")
