@@ -31,7 +31,7 @@ class CrossSite(Problem):
 
 def audience(scope: Scope) -> str:
     """Give the part of Moorage and the address that a request is made to."""
-    return f"console {_address(scope)}"
+    return f"console {address(scope)}"
 
 
 def read(scope: Scope, what: str = NAME) -> str | None:
@@ -68,7 +68,7 @@ def check_origin(scope: Scope) -> None:
     if site is not None and site not in _OWN:
         raise CrossSite
     origin = next(_all(scope, b"origin"), None)
-    if origin is not None and origin != _address(scope):
+    if origin is not None and origin != address(scope):
         raise CrossSite
 
 
@@ -76,7 +76,8 @@ def _name(scope: Scope, what: str) -> str:
     return f"__Host-{what}" if scope["scheme"] == "https" else what
 
 
-def _address(scope: Scope) -> str:
+def address(scope: Scope) -> str:
+    """Give the address that a request is made to, as browsers name an origin."""
     return f"{scope['scheme']}://{next(_all(scope, b'host'), '')}"
 
 

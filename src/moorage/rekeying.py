@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
-from moorage.cloud import credentials, factors, provisioning, signing, webhooks
+from moorage.cloud import credentials, factors, oidc_providers, provisioning, signing, webhooks
 from moorage.db import Vanished
 from moorage.identity import configuration, keys
 from moorage.identity.keys import MasterKey, Wrapped
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     Work = Callable[[Database, str, Wrapped], Awaitable[int]]
 
 OF_A_REGISTRY = (keys.SIGNING_KEYS, configuration.SECRETS)
-OF_THE_PLATFORM = (credentials.APPLICATIONS, factors.FACTORS, signing.PROVIDER_KEYS, webhooks.SECRETS)
+OF_THE_PLATFORM = (
+    credentials.APPLICATIONS,
+    factors.FACTORS,
+    signing.PROVIDER_KEYS,
+    webhooks.SECRETS,
+    oidc_providers.SECRETS,
+)
 PAGE = "docs/how-to/rotate-the-master-key.md"
 
 

@@ -384,8 +384,8 @@ class Telling:
         "CALL_NETWORKS",
         kinds.NETWORKS,
         "",
-        "The networks that webhooks may be in though they are not public, such as 10.0.0.0/8. Others of that kind, this"
-        " machine's own and a cloud's metadata among them, are never called.",
+        "The networks that webhooks and accounts' OpenID providers may be in though they are not public, such as 10.0.0.0/8."
+        " Others of that kind, this machine's own and a cloud's metadata among them, are never called.",
     )
 
 

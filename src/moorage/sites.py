@@ -51,10 +51,13 @@ async def console(set_: Settings, parts: Parts, sockets: Sockets, rates: Rates) 
     from moorage.api.cloud.tokens import Tokens  # noqa: PLC0415 - as above.
     from moorage.api.paced import Paced  # noqa: PLC0415 - as above.
     from moorage.cloud import provisioning  # noqa: PLC0415 - as above.
+    from moorage.cloud.oidc_sign_in import SignIns  # noqa: PLC0415 - as above.
     from moorage.identity.passwords import Passwords  # noqa: PLC0415 - as above.
     from moorage.ordering import desk  # noqa: PLC0415 - as above.
+    from moorage.outbound.oidc import SECONDS, THREADS, Issuers  # noqa: PLC0415 - as above.
     from moorage.web import validation  # noqa: PLC0415 - as above.
     from moorage.web.console import Console  # noqa: PLC0415 - as above.
+    from moorage.web.oidc import Oidc  # noqa: PLC0415 - as above.
     from moorage.web.sign_in import SignIn  # noqa: PLC0415 - as above.
 
     health = _health(set_, parts)
@@ -62,13 +65,16 @@ async def console(set_: Settings, parts: Parts, sockets: Sockets, rates: Rates) 
     first = [addresses.of(one) for one in await provisioning.listed(parts.cell) if one.first]
     address = first[0] if first else addresses.here
     passwords = Passwords(threads=set_.entering.password_checks)
+    orders = desk(set_, parts)
+    issuers = Issuers(orders.caller.apart(SECONDS, THREADS), parts.platform.now)
     pages = _pages(
         health,
         Console(address, first_start.first_push(address)),
         validation.Validation(parts.platform, parts.master, passwords),
         SignIn(parts.platform, parts.master, passwords),
+        Oidc(SignIns(parts.platform, parts.master, issuers)),
         Tokens(parts.platform, rates=rates),
-        rest=cloud_api(desk(set_, parts), parts.master, passwords, validation=validation.PATH, rates=rates),
+        rest=cloud_api(orders, parts.master, passwords, validation=validation.PATH, rates=rates),
     )
     return [_site(set_, "console", Paced(pages, rates), sockets), _site(set_, "ops", _pages(health), sockets)]
 

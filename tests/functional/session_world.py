@@ -8,6 +8,7 @@ import hmac
 import struct
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from ipaddress import ip_network
 
 import httpx
 import pytest
@@ -20,12 +21,17 @@ from moorage.api.cloud.auth import Auth
 from moorage.api.cloud.browser_sessions import BrowserSessions
 from moorage.api.cloud.clients import Clients
 from moorage.api.cloud.endpoints import CloudApi
+from moorage.api.cloud.oidc import AccountOidc
 from moorage.api.cloud.routes import Table
 from moorage.api.forwarded import Proxies
 from moorage.api.front import front
+from moorage.cloud.oidc_sign_in import SignIns
 from moorage.db import Database
 from moorage.identity.passwords import Passwords
+from moorage.outbound.http import Caller
+from moorage.outbound.oidc import Issuers
 from moorage.web import validation
+from moorage.web.oidc import Oidc
 from moorage.web.sign_in import SignIn
 from moorage.web.validation import Validation
 from tests.functional.cloud_world import MASTER, Person, Platform
@@ -141,16 +147,22 @@ def totp(key: str, now: int) -> str:
 
 
 def opened(db: Database, passwords: Passwords) -> ASGIApp:
-    """Put the console together."""
+    """Put the console together; it may call this machine."""
+    issuers = Issuers(Caller((ip_network("127.0.0.0/8"), ip_network("::1/128")), seconds=60), db.now)
     table = Table(
         [
             *Auth(db, validation.PATH).routes(),
             *AccountUsers(db, passwords).routes(),
             *Clients(db).routes(),
             *BrowserSessions(db, MASTER, passwords).routes(),
+            *AccountOidc(db, MASTER, issuers).routes(),
         ]
     )
-    pages = [*Validation(db, MASTER, passwords).routes(), *SignIn(db, MASTER, passwords).routes()]
+    pages = [
+        *Validation(db, MASTER, passwords).routes(),
+        *SignIn(db, MASTER, passwords).routes(),
+        *Oidc(SignIns(db, MASTER, issuers)).routes(),
+    ]
     return front(Router(pages, default=CloudApi(db, MASTER, table)), Proxies(()))
 
 

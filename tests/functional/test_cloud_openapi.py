@@ -19,7 +19,11 @@ pytestmark = pytest.mark.parametrize("world", ["sqlite-posix"], indirect=True)
 # What the original API has under these paths, said again by hand: all else is ours, and has to say so.
 ORIGINAL = {
     "GET /auth/time", "POST /auth/credential", "GET /auth/details", "GET /auth/currentCredential", "POST /auth/logout",
-    "GET /me", "GET /me/api/oauth2/client", "POST /me/api/oauth2/client", "GET /me/api/oauth2/client/{clientId}",
+    "GET /me", "GET /me/api/application", "GET /me/api/application/{applicationId}",
+    "DELETE /me/api/application/{applicationId}", "GET /me/api/credential", "GET /me/api/credential/{credentialId}",
+    "PUT /me/api/credential/{credentialId}", "DELETE /me/api/credential/{credentialId}",
+    "GET /me/api/credential/{credentialId}/application",
+    "GET /me/api/oauth2/client", "POST /me/api/oauth2/client", "GET /me/api/oauth2/client/{clientId}",
     "PUT /me/api/oauth2/client/{clientId}", "DELETE /me/api/oauth2/client/{clientId}", "GET /cloud/project",
     "GET /me/identity/user", "POST /me/identity/user", "GET /me/identity/user/{user}", "PUT /me/identity/user/{user}",
     "DELETE /me/identity/user/{user}", "POST /me/identity/user/{user}/disable", "POST /me/identity/user/{user}/enable",

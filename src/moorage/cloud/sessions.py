@@ -73,7 +73,7 @@ _ADD = Statement(
         hash=bindparam("hash"),
         audience=bindparam("audience"),
         created_at=bindparam("at"),
-        proved_at=bindparam("at"),
+        proved_at=bindparam("proved"),
         last_used_at=bindparam("at"),
         expires_at=bindparam("expires"),
         address=bindparam("address"),
@@ -163,13 +163,13 @@ def check_proof(who: Caller, now: int) -> None:
         raise ProofNeeded
 
 
-async def begin(tx: Tx, user: Login, audience: str, origin: Origin) -> str:
-    """Begin a session of a user who has shown everything, and give what its cookie holds, this once."""
+async def begin(tx: Tx, user: Login, audience: str, origin: Origin, *, proved_at: int | None = None) -> str:
+    """Begin a session of a user who has shown everything, now or at *proved_at*, and give what its cookie holds, this once."""
     token, id_ = secrets.token_urlsafe(32), str(uuid.uuid4())
     await tx.run(_DROP_OLD, login=user.id, before=tx.at - KEPT)
     await tx.run(
         _ADD, id=id_, login=user.id, hash=_hash(token), audience=audience, at=tx.at, expires=tx.at + LONGEST,
-        address=origin.address[:255], agent=origin.agent[:255],
+        proved=tx.at if proved_at is None else min(proved_at, tx.at), address=origin.address[:255], agent=origin.agent[:255],
     )  # fmt: skip
     await events.record(tx, "session.begun", origin, target=id_, account=user.account_id, user=user.id)
     return token

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select, update
 
-from moorage.cloud import events, factors, logins, members, policies
+from moorage.cloud import events, factors, logins, members, oidc_identities, policies
 from moorage.cloud.callers import user_identity
 from moorage.cloud.events import Origin
 from moorage.cloud.logins import SignInRefused
@@ -54,6 +54,8 @@ _OTHER_ADMINISTRATORS = Statement(
         login.c.id != bindparam("id"),
         login.c.admin == 1,
         login.c.disabled == 0,
+        # Who signs in by another's word alone cannot put the account right when that is not to be had.
+        login.c.password != "",
     )
 )
 _ADD = Statement(
@@ -179,29 +181,48 @@ async def create(
     name: str, password: str, email: str, description: str, admin: bool,
 ) -> User:  # fmt: skip
     """Make a user; raise UserInvalid, which names the field, LoginTaken or UsersExceeded."""
-    with _naming("login"):
-        rules.check_name(name)
+    check_name(name)
     check_password(password, "password")
     check_email(email)
     hashed = await passwords.hash(password)
-
-    async def work(tx: Tx) -> User:
-        if await tx.one(_ONE, account=account_id, name=name) is not None:
-            raise LoginTaken(f"login: this account has a user {name}", field="login")
-        count = (await tx.one(_COUNT, account=account_id)).n
-        if count >= MOST:
-            raise UsersExceeded(f"this account has {count} users, as many as it may: delete one first")
-        id_ = str(uuid.uuid4())
-        await tx.run(
-            _ADD, id=id_, account=account_id, name=name, email=email, password=hashed, description=description,
-            admin=int(admin), at=tx.at,
-        )  # fmt: skip
-        await events.record(
-            tx, "user.created", origin, target=id_, account=account_id, name=name, admin=admin
+    return await db.change(
+        lambda tx: _create(
+            tx,
+            account_id,
+            origin,
+            name=name,
+            password=hashed,
+            email=email,
+            description=description,
+            admin=admin,
         )
-        return await get(tx, account_id, name)
+    )
 
-    return await db.change(work)
+
+async def create_without_password(
+    tx: Tx, account_id: str, origin: Origin, *, name: str, email: str, description: str
+) -> User:
+    """Make a user for whom the account's OpenID provider vouches; raise UserInvalid, LoginTaken or UsersExceeded."""
+    check_name(name)
+    return await _create(
+        tx, account_id, origin, name=name, password="", email=email, description=description, admin=False
+    )
+
+
+async def _create(
+    tx: Tx, account_id: str, origin: Origin, *, name: str, password: str, email: str, description: str, admin: bool
+) -> User:  # fmt: skip
+    await check_free(tx, account_id, name)
+    count = (await tx.one(_COUNT, account=account_id)).n
+    if count >= MOST:
+        raise UsersExceeded(f"this account has {count} users, as many as it may: delete one first")
+    id_ = str(uuid.uuid4())
+    await tx.run(
+        _ADD, id=id_, account=account_id, name=name, email=email, password=password, description=description,
+        admin=int(admin), at=tx.at,
+    )  # fmt: skip
+    await events.record(tx, "user.created", origin, target=id_, account=account_id, name=name, admin=admin)
+    return await get(tx, account_id, name)
 
 
 async def change(
@@ -240,6 +261,7 @@ async def delete(tx: Tx, account_id: str, name: str, origin: Origin) -> None:
     await _check_dispensable(tx, account_id, found)
     await members.drop_everywhere(tx, found.id)
     await policies.forget(tx, found.identity)
+    await oidc_identities.forget(tx, found.id)
     await tx.run(_REVOKE_APPLICATIONS, login=found.id, at=tx.at)
     await tx.run(_END, which=found.id, at=tx.at)
     await events.record(tx, "user.deleted", origin, target=found.id, account=account_id, name=name)
@@ -310,6 +332,18 @@ async def prove_code(
         await factors.check(db, master, user, code, account_id, origin)
     except (factors.CodeNeeded, factors.CodeWrong) as refused:
         raise CodeRefused(str(refused), field="code") from None
+
+
+async def check_free(reader: Reader, account_id: str, name: str) -> None:
+    """Raise LoginTaken if the account has a user of this name."""
+    if await reader.one(_ONE, account=account_id, name=name) is not None:
+        raise LoginTaken(f"login: this account has a user {name}", field="login")
+
+
+def check_name(name: str) -> None:
+    """Raise UserInvalid, which tells the rule, unless this may be a user's name."""
+    with _naming("login"):
+        rules.check_name(name)
 
 
 def check_password(password: str, field: str) -> None:

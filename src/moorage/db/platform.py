@@ -129,6 +129,7 @@ credential = _table(
 )
 Index("credential_hash", credential.c.hash, unique=True)
 Index("credential_application", credential.c.application_id, credential.c.created_at)
+Index("credential_login", credential.c.login_id, credential.c.created_at)
 
 # A signature is good once; older ones than the allowed difference of clocks are refused anyway, and dropped here.
 signature_seen = _table(
@@ -216,6 +217,57 @@ login_guess = _table(
     "login_guess", "access",
     _to("login_id", login.c.id, key=True), _big("count"), _big("since"), _big("told_at", default=0),
 )
+
+# --- access: an account's own OpenID provider, and whom it has vouched for -------------------------------------
+
+# ``id`` stands in the redirect address, and is another one when ``issuer`` changes. ``secret`` is kept wrapped, by the master
+# key that ``master`` names. ``scopes`` and ``allowed_groups``, whose people become users, are JSON lists; ``roles`` is JSON,
+# [{"group", "cloud_project", "role"}].
+oidc_provider = _table(
+    "oidc_provider", "access",
+    _id(), _to("account_id", account.c.id), _text("name"), _text("issuer"), _text("client_id"), _bytes("secret"), _text("master"),
+    _text("scopes"), _text("groups_claim"), _text("allowed_groups"), _text("roles"), _flag("disabled"),
+    _big("created_at"), _big("updated_at"),
+)
+Index("oidc_provider_account", oidc_provider.c.account_id, unique=True)
+
+# Who it is elsewhere: the issuer's name and what it calls the person, for one account. No mail address and no name counts.
+oidc_identity = _table(
+    "oidc_identity", "access",
+    _to("account_id", account.c.id, key=True), Column("issuer", ASCII, primary_key=True),
+    Column("subject", ASCII, primary_key=True),
+    _to("login_id", login.c.id), _big("created_at"), _big("last_used_at", null=True),
+)
+Index("oidc_identity_login", oidc_identity.c.login_id, oidc_identity.c.issuer, unique=True)
+
+# A sign-in under way, by the hash of what comes back with the answer and of what the browser alone knows. Nonce and verifier
+# are made of these too, and stand nowhere. ``session_id`` says that its user links, ``invitation_id`` who was invited, ``again``
+# that the provider has to ask anew; ``proved_at`` is set where a code is still to come of ``login_id``.
+oidc_flow = _table(
+    "oidc_flow", "access",
+    Column("state", BYTES, primary_key=True), _to("provider_id", oidc_provider.c.id), _text("redirect"),
+    _text("next"), _text("address"), _flag("again"), _to("login_id", login.c.id, null=True), _text("session_id", default=""),
+    _text("invitation_id", default=""), _big("created_at"), _big("proved_at", null=True),
+)
+Index("oidc_flow_created", oidc_flow.c.created_at)
+Index("oidc_flow_address", oidc_flow.c.address, oidc_flow.c.created_at)
+Index("oidc_flow_provider", oidc_flow.c.provider_id)
+
+# Whom an account's administrator has invited to become a user by the provider's word; the token is kept as its hash.
+oidc_invitation = _table(
+    "oidc_invitation", "access",
+    _id(), _to("account_id", account.c.id), _bytes("hash"), _text("name"), _text("email"), _text("description"),
+    _big("created_at"), _big("expires_at"),
+)
+Index("oidc_invitation_hash", oidc_invitation.c.hash, unique=True)
+Index("oidc_invitation_account", oidc_invitation.c.account_id, oidc_invitation.c.created_at)
+
+# Roles that follow from groups: taken away when the group is gone, unless somebody has given another meanwhile.
+oidc_role = _table(
+    "oidc_role", "access",
+    _to("login_id", login.c.id, key=True), _to("cloud_project_id", cloud_project.c.id, key=True), _text("role"),
+)
+Index("oidc_role_project", oidc_role.c.cloud_project_id)
 
 # --- what was ordered ------------------------------------------------------------------------------------------
 

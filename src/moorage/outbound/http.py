@@ -14,7 +14,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -68,11 +69,36 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A call, and how many bytes of its answer are read."""
+
+    method: str
+    target: Target
+    body: bytes | None
+    headers: Mapping[str, str]
+    read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Calls addresses that others name; *allowed* are networks that may be called though they are not public."""
 
     allowed: Sequence[Network] = ()
     seconds: float = SECONDS
+    threads: ThreadPoolExecutor | None = None
+    """Whoever calls what is slow on purpose has threads apart."""
+
+    def apart(self, seconds: float, threads: int) -> Caller:
+        """Give one that calls the same in threads of its own, and waits no longer than so many seconds."""
+        return replace(self, seconds=seconds, threads=ThreadPoolExecutor(threads, "calls"))
 
     def check(self, url: str) -> None:
         """Raise ValueError for a URL that could never be called, as far as that can be told without asking anybody."""
@@ -101,13 +127,25 @@ class Caller:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """Send a body and give the answer's status, or raise NotAsked."""
-        target = Target.of(url)
+        return (await self._ask(Call("POST", Target.of(url), body, headers, READ))).status
+
+    async def ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, most: int
+    ) -> Answered:
+        """Give an answer of at most so many bytes whole, or raise NotAsked."""
+        answered = await self._ask(Call(method, Target.of(url), body, headers, most + 1))
+        if len(answered.body) > most:
+            raise NotAsked(f"{Target.of(url).host} answered with more than {most} bytes")
+        return answered
+
+    async def _ask(self, call: Call) -> Answered:
         try:
             async with asyncio.timeout(self.seconds):
-                addresses = await self._resolved(target)
+                addresses = await self._resolved(call.target)
         except TimeoutError:
-            raise NotAsked(f"{target.host} was not found in time") from None
-        return await asyncio.to_thread(self._post, target, addresses, body, headers)
+            raise NotAsked(f"{call.target.host} was not found in time") from None
+        # None is the loop's own threads.
+        return await asyncio.get_running_loop().run_in_executor(self.threads, self._answer, call, addresses)
 
     async def _resolved(self, target: Target) -> list[str]:
         loop = asyncio.get_running_loop()
@@ -121,7 +159,8 @@ class Caller:
                 raise NotAsked(f"{target.host} is {address}, which is no public address: it is not called")
         return addresses
 
-    def _post(self, target: Target, addresses: Sequence[str], body: bytes, headers: Mapping[str, str]) -> int:
+    def _answer(self, call: Call, addresses: Sequence[str]) -> Answered:
+        target = call.target
         failure = NotAsked(f"{target.host} has no address")
         for address in addresses:
             connection = _Pinned(target, address, self.seconds)
@@ -139,15 +178,15 @@ class Caller:
                 if connection.sock is None:
                     watch.cancel()
             try:
-                connection.request("POST", target.path, body, {**headers})
+                connection.request(call.method, target.path, call.body, {**call.headers})
                 answer = connection.getresponse()
-                answer.read(READ)
+                read = answer.read(call.read)
             except (OSError, http.client.HTTPException) as error:
                 raise NotAsked(f"{target.host} did not answer: {error or type(error).__name__}") from None
             else:
                 if connection.late:
                     raise NotAsked(f"{target.host} did not answer wholly within {self.seconds:g} s")
-                return answer.status
+                return Answered(answer.status, read)
             finally:
                 watch.cancel()
                 connection.close()

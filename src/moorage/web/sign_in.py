@@ -14,7 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from moorage import cookies
-from moorage.cloud import devices, factors, sessions
+from moorage.cloud import devices, factors, oidc_identities, oidc_providers, sessions
+from moorage.cloud.logins import Login
 from moorage.cloud.sessions import Session, SessionInvalid
 from moorage.db import Database, Tx
 from moorage.errors import Problem
@@ -26,6 +27,7 @@ from moorage.web.forms import FormInvalid
 LOGIN: Final = "/auth/login"
 SESSIONS: Final = "/auth/sessions"
 SIGN_OUT: Final = "/auth/sign-out"
+OIDC: Final = "/auth/oidc"
 SECOND: Final = 1_000_000
 
 # Where one may be led after signing in: pages of ours, never another host's.
@@ -42,6 +44,15 @@ FORM = """{refused}<form method="post" action="{path}">
 <input type="hidden" name="next" value="{next}">
 {credentials}<button class="allow">Sign in</button>
 </form>
+<h2>Or by your account's OpenID provider</h2>
+<form method="post" action="{oidc}">
+<input type="hidden" name="next" value="{next}">
+<label for="account">Account</label>
+<input id="account" name="account" autocomplete="organization" required value="{account}">
+<label for="invitation">Invitation, if you were given one</label>
+<input id="invitation" name="invitation" autocomplete="off">
+<button>Go on to the provider</button>
+</form>
 """
 LISTED = """<p>You are signed in as <strong>{user}</strong>.</p>
 <ul>
@@ -49,8 +60,14 @@ LISTED = """<p>You are signed in as <strong>{user}</strong>.</p>
 </ul>
 <form method="post" action="{path}"><input type="hidden" name="guard" value="{guard}">
 <button name="end" value="others">End all others</button></form>
-<form method="post" action="{out}"><input type="hidden" name="guard" value="{guard}">
+{oidc}<form method="post" action="{out}"><input type="hidden" name="guard" value="{guard}">
 <button class="allow">Sign out</button></form>
+"""
+LINK = """<form method="post" action="{path}/link"><input type="hidden" name="guard" value="{guard}">
+<p>You sign in with your password.</p><button>Sign in by {name}, too</button></form>
+"""
+UNLINK = """<form method="post" action="{path}/unlink"><input type="hidden" name="guard" value="{guard}">
+<p>You can sign in by {name}.</p><button>End that</button></form>
 """
 ROW = """<li>{agent} from {address}, since {since}{here}
 <form method="post" action="{path}"><input type="hidden" name="guard" value="{guard}">
@@ -77,7 +94,8 @@ class SignIn:
 
     async def page(self, request: Request) -> Response:
         """Ask who it is."""
-        return _form(_next(request.query_params.get("next", "")))
+        asked = request.query_params
+        return form_(asked.get("next", ""), account=asked.get("account", ""))
 
     async def sign_in(self, request: Request) -> Response:
         """Begin a session, or prove once more who has one, and lead on; the cookie is another each time."""
@@ -87,12 +105,8 @@ class SignIn:
             form = await forms.read(request)
             token, device = await self._begun(request, form)
         except Problem as problem:
-            return _form(_next(form.get("next", "")), user=form.get("user", ""), problem=problem)
-        answer = RedirectResponse(_next(form.get("next", "")), 303, headers=forms.HEADERS)
-        answer.headers.append("set-cookie", cookies.written(request.scope, token))
-        kept = cookies.written(request.scope, device, cookies.DEVICE, seconds=devices.LASTS // SECOND)
-        answer.headers.append("set-cookie", kept)
-        return answer
+            return form_(form.get("next", ""), user=form.get("user", ""), problem=problem)
+        return entered(request, token, device, form.get("next", ""))
 
     async def listed(self, request: Request) -> Response:
         """Show the user's sessions, or lead to where one signs in."""
@@ -104,7 +118,8 @@ class SignIn:
         found = await sessions.listed(self.db, here.user.id, self.db.now())
         rows = "\n".join(_row(one, here, guard) for one in found)
         user = html.escape(here.caller.actor)
-        content = LISTED.format(user=user, rows=rows, path=SESSIONS, out=SIGN_OUT, guard=guard)
+        linked = await self._linked(here, guard)
+        content = LISTED.format(user=user, rows=rows, path=SESSIONS, out=SIGN_OUT, guard=guard, oidc=linked)
         return forms.page("Your sessions", content)
 
     async def end(self, request: Request) -> Response:
@@ -138,6 +153,19 @@ class SignIn:
         answer.headers.append("set-cookie", cookies.written(request.scope, ""))
         return answer
 
+    async def _linked(self, here: Session, guard: str) -> str:
+        """Write how one links oneself to the account's OpenID provider, or what one is linked to."""
+        try:
+            provider = await oidc_providers.of_account(self.db, self.master, here.user.account_id)
+        except oidc_providers.ProviderUnknown:
+            return ""
+        has = any(
+            one.issuer == provider.terms.issuer
+            for one in await oidc_identities.of_user(self.db, here.user.id)
+        )
+        told = {"name": html.escape(provider.terms.name), "guard": guard, "path": OIDC}
+        return (UNLINK if has else LINK).format(**told)
+
     async def _begun(self, request: Request, form: dict[str, str]) -> tuple[str, str]:
         """Begin or prove a session; give its cookie, and that of the browser."""
         origin, device = forms.origin(request), cookies.read(request.scope, cookies.DEVICE) or ""
@@ -145,28 +173,10 @@ class SignIn:
             self.db, self.master, self.passwords, form.get("user", ""), form.get("password", ""), form.get("code", ""),
             origin, device=device,
         )  # fmt: skip
-        origin = forms.origin(request, f"{user.account_name}/{user.name}")
-        try:
-            _, before = await session(self.db, request)
-        except SessionInvalid:
-            before = None
-
-        async def work(tx: Tx) -> tuple[str, str]:
-            kept = await devices.remember(tx, user.id, device, origin)
-            if before is not None and before.user.id == user.id:
-                return await sessions.prove(tx, before, origin), kept
-            if before is not None:
-                old = before.user
-                await sessions.end(tx, old.id, before.id, old.account_id, origin)
-            return await sessions.begin(tx, user, cookies.audience(request.scope), origin), kept
-
-        return await self.db.change(work)
+        return await begin(self.db, request, user)
 
     async def _guarded(self, request: Request) -> tuple[dict[str, str], Session]:
-        form = await forms.read(request)
-        token, here = await session(self.db, request)
-        check_guard(request, token, form)
-        return form, here
+        return await guarded(self.db, request)
 
 
 async def session(db: Database, request: Request) -> tuple[str, Session]:
@@ -175,6 +185,14 @@ async def session(db: Database, request: Request) -> tuple[str, Session]:
     if token is None:
         raise SessionInvalid
     return token, await sessions.find(db, token, cookies.audience(request.scope))
+
+
+async def guarded(db: Database, request: Request) -> tuple[dict[str, str], Session]:
+    """Give a form and the session whose page has made it, or raise a Problem."""
+    form = await forms.read(request)
+    token, here = await session(db, request)
+    check_guard(request, token, form)
+    return form, here
 
 
 def check_guard(request: Request, token: str, form: dict[str, str]) -> None:
@@ -189,14 +207,51 @@ def credentials(user: str) -> str:
     return CREDENTIALS.format(user=html.escape(user[:255]))
 
 
-def _form(next_: str, *, user: str = "", problem: Problem | None = None) -> Response:
+async def begin(
+    db: Database, request: Request, user: Login, *, proved_at: int | None = None
+) -> tuple[str, str]:
+    """Begin or prove a session of a user who has shown everything, now or at *proved_at*; give its cookie, and the browser's."""
+    origin = forms.origin(request, f"{user.account_name}/{user.name}")
+    device = cookies.read(request.scope, cookies.DEVICE) or ""
+    try:
+        _, before = await session(db, request)
+    except SessionInvalid:
+        before = None
+
+    async def work(tx: Tx) -> tuple[str, str]:
+        kept = await devices.remember(tx, user.id, device, origin)
+        fresh = proved_at is None or tx.at - proved_at <= sessions.FRESH
+        if before is not None and before.user.id == user.id and fresh:
+            return await sessions.prove(tx, before, origin), kept
+        if before is not None:
+            old = before.user
+            await sessions.end(tx, old.id, before.id, old.account_id, origin)
+        where = cookies.audience(request.scope)
+        return await sessions.begin(tx, user, where, origin, proved_at=proved_at), kept
+
+    return await db.change(work)
+
+
+def entered(request: Request, token: str, device: str, next_: str) -> Response:
+    """Lead on who has signed in, with the cookies of session and browser."""
+    answer = RedirectResponse(leads(next_), 303, headers=forms.HEADERS)
+    answer.headers.append("set-cookie", cookies.written(request.scope, token))
+    kept = cookies.written(request.scope, device, cookies.DEVICE, seconds=devices.LASTS // SECOND)
+    answer.headers.append("set-cookie", kept)
+    return answer
+
+
+def form_(next_: str, *, user: str = "", account: str = "", problem: Problem | None = None) -> Response:
+    """Ask who it is, and say what was refused."""
     content = FORM.format(
-        refused=forms.refusal(problem), path=LOGIN, next=html.escape(next_), credentials=credentials(user)
-    )
+        refused=forms.refusal(problem), path=LOGIN, next=html.escape(leads(next_)), credentials=credentials(user),
+        oidc=OIDC, account=html.escape(account[:255]),
+    )  # fmt: skip
     return forms.page("Sign in", content, problem)
 
 
-def _next(text: str) -> str:
+def leads(text: str) -> str:
+    """Give where somebody is led after signing in: a page of ours, whatever is asked for."""
     return text if _NEXT.fullmatch(text) else SESSIONS
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from moorage.api.cloud import openapi
 from moorage.api.cloud.account_users import AccountUsers
@@ -17,6 +17,8 @@ from moorage.api.cloud.grants import Grants
 from moorage.api.cloud.ledger import Responsibility
 from moorage.api.cloud.limits import Limits
 from moorage.api.cloud.members import Members
+from moorage.api.cloud.oidc import AccountOidc
+from moorage.api.cloud.own_credentials import OwnCredentials
 from moorage.api.cloud.policies import Policies
 from moorage.api.cloud.projects import Projects
 from moorage.api.cloud.registries import Registries
@@ -31,8 +33,12 @@ from moorage.cloud import members
 from moorage.cloud.desk import Desk
 from moorage.identity.keys import MasterKey
 from moorage.identity.passwords import Passwords
+from moorage.outbound.oidc import SECONDS, Issuers
 from moorage.registry.address_rules import Part
 from moorage.registry.rates import Rates, unlimited
+
+CHECKS: Final = 4
+"""How many providers are asked at once who they are, when they are named."""
 
 
 @dataclass(slots=True)
@@ -58,6 +64,7 @@ def cloud_api(
 ) -> CloudApi:
     """Give what answers every call; *validation* is the path of the page where users decide about credentials."""
     registries, description = Registries(desk), Description()
+    issuers = Issuers(desk.caller.apart(SECONDS, CHECKS), desk.platform.now)
     actions: list[tuple[str, str]] = []
     table = Table(
         [
@@ -66,6 +73,8 @@ def cloud_api(
             *Clients(desk.platform).routes(),
             *AccountUsers(desk.platform, passwords).routes(),
             *BrowserSessions(desk.platform, master, passwords).routes(),
+            *OwnCredentials(desk.platform).routes(),
+            *AccountOidc(desk.platform, master, issuers).routes(),
             *Members(desk.platform).routes(),
             *Policies(desk.platform, lambda: actions).routes(),
             *registries.routes(),

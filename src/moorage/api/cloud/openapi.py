@@ -33,6 +33,8 @@ _PARAMETERS: Final = {
     "userID": "The number of a user of the registry",
     "regionName": "The region's name",
     "clientId": "The OAuth2 client's id",
+    "applicationId": "The application's id",
+    "credentialId": "The credential's id",
     "memberId": "The member's id",
     "invitationId": "The invitation's id",
     "policyId": "The policy's id",

@@ -285,6 +285,44 @@ CREATE TABLE oauth2_client (
 
 CREATE INDEX oauth2_client_account ON oauth2_client (account_id, created_at);
 
+CREATE TABLE oidc_invitation (
+	id TEXT COLLATE "C" NOT NULL,
+	account_id TEXT COLLATE "C" NOT NULL,
+	hash BYTEA NOT NULL,
+	name TEXT COLLATE "C" NOT NULL,
+	email TEXT COLLATE "C" NOT NULL,
+	description TEXT COLLATE "C" NOT NULL,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (id),
+	FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE INDEX oidc_invitation_account ON oidc_invitation (account_id, created_at);
+
+CREATE UNIQUE INDEX oidc_invitation_hash ON oidc_invitation (hash);
+
+CREATE TABLE oidc_provider (
+	id TEXT COLLATE "C" NOT NULL,
+	account_id TEXT COLLATE "C" NOT NULL,
+	name TEXT COLLATE "C" NOT NULL,
+	issuer TEXT COLLATE "C" NOT NULL,
+	client_id TEXT COLLATE "C" NOT NULL,
+	secret BYTEA NOT NULL,
+	master TEXT COLLATE "C" NOT NULL,
+	scopes TEXT COLLATE "C" NOT NULL,
+	groups_claim TEXT COLLATE "C" NOT NULL,
+	allowed_groups TEXT COLLATE "C" NOT NULL,
+	roles TEXT COLLATE "C" NOT NULL,
+	disabled SMALLINT DEFAULT 0 NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (id),
+	FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE UNIQUE INDEX oidc_provider_account ON oidc_provider (account_id);
+
 CREATE TABLE application (
 	id TEXT COLLATE "C" NOT NULL,
 	account_id TEXT COLLATE "C" NOT NULL,
@@ -453,6 +491,54 @@ CREATE TABLE oauth2_token (
 
 CREATE INDEX oauth2_token_client ON oauth2_token (client_id, created_at);
 
+CREATE TABLE oidc_flow (
+	state BYTEA NOT NULL,
+	provider_id TEXT COLLATE "C" NOT NULL,
+	redirect TEXT COLLATE "C" NOT NULL,
+	next TEXT COLLATE "C" NOT NULL,
+	address TEXT COLLATE "C" NOT NULL,
+	again SMALLINT DEFAULT 0 NOT NULL,
+	login_id TEXT COLLATE "C",
+	session_id TEXT COLLATE "C" DEFAULT '' NOT NULL,
+	invitation_id TEXT COLLATE "C" DEFAULT '' NOT NULL,
+	created_at BIGINT NOT NULL,
+	proved_at BIGINT,
+	PRIMARY KEY (state),
+	FOREIGN KEY(provider_id) REFERENCES oidc_provider (id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE INDEX oidc_flow_address ON oidc_flow (address, created_at);
+
+CREATE INDEX oidc_flow_created ON oidc_flow (created_at);
+
+CREATE INDEX oidc_flow_provider ON oidc_flow (provider_id);
+
+CREATE TABLE oidc_identity (
+	account_id TEXT COLLATE "C" NOT NULL,
+	issuer TEXT COLLATE "C" NOT NULL,
+	subject TEXT COLLATE "C" NOT NULL,
+	login_id TEXT COLLATE "C" NOT NULL,
+	created_at BIGINT NOT NULL,
+	last_used_at BIGINT,
+	PRIMARY KEY (account_id, issuer, subject),
+	FOREIGN KEY(account_id) REFERENCES account (id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE UNIQUE INDEX oidc_identity_login ON oidc_identity (login_id, issuer);
+
+CREATE TABLE oidc_role (
+	login_id TEXT COLLATE "C" NOT NULL,
+	cloud_project_id TEXT COLLATE "C" NOT NULL,
+	role TEXT COLLATE "C" NOT NULL,
+	PRIMARY KEY (login_id, cloud_project_id),
+	FOREIGN KEY(login_id) REFERENCES login (id),
+	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
+);
+
+CREATE INDEX oidc_role_project ON oidc_role (cloud_project_id);
+
 CREATE TABLE policy (
 	id TEXT COLLATE "C" NOT NULL,
 	cloud_project_id TEXT COLLATE "C" NOT NULL,
@@ -539,6 +625,8 @@ CREATE TABLE credential (
 CREATE INDEX credential_application ON credential (application_id, created_at);
 
 CREATE UNIQUE INDEX credential_hash ON credential (hash);
+
+CREATE INDEX credential_login ON credential (login_id, created_at);
 
 CREATE TABLE destruction (
 	cloud_registry_id TEXT COLLATE "C" NOT NULL,

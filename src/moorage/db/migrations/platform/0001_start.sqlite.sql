@@ -282,6 +282,44 @@ CREATE TABLE oauth2_client (
 
 CREATE INDEX oauth2_client_account ON oauth2_client (account_id, created_at);
 
+CREATE TABLE oidc_invitation (
+	id TEXT NOT NULL,
+	account_id TEXT NOT NULL,
+	hash BLOB NOT NULL,
+	name TEXT NOT NULL,
+	email TEXT NOT NULL,
+	description TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (id),
+	FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE INDEX oidc_invitation_account ON oidc_invitation (account_id, created_at);
+
+CREATE UNIQUE INDEX oidc_invitation_hash ON oidc_invitation (hash);
+
+CREATE TABLE oidc_provider (
+	id TEXT NOT NULL,
+	account_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	issuer TEXT NOT NULL,
+	client_id TEXT NOT NULL,
+	secret BLOB NOT NULL,
+	master TEXT NOT NULL,
+	scopes TEXT NOT NULL,
+	groups_claim TEXT NOT NULL,
+	allowed_groups TEXT NOT NULL,
+	roles TEXT NOT NULL,
+	disabled SMALLINT DEFAULT 0 NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (id),
+	FOREIGN KEY(account_id) REFERENCES account (id)
+);
+
+CREATE UNIQUE INDEX oidc_provider_account ON oidc_provider (account_id);
+
 CREATE TABLE application (
 	id TEXT NOT NULL,
 	account_id TEXT NOT NULL,
@@ -450,6 +488,54 @@ CREATE TABLE oauth2_token (
 
 CREATE INDEX oauth2_token_client ON oauth2_token (client_id, created_at);
 
+CREATE TABLE oidc_flow (
+	state BLOB NOT NULL,
+	provider_id TEXT NOT NULL,
+	redirect TEXT NOT NULL,
+	next TEXT NOT NULL,
+	address TEXT NOT NULL,
+	again SMALLINT DEFAULT 0 NOT NULL,
+	login_id TEXT,
+	session_id TEXT DEFAULT '' NOT NULL,
+	invitation_id TEXT DEFAULT '' NOT NULL,
+	created_at BIGINT NOT NULL,
+	proved_at BIGINT,
+	PRIMARY KEY (state),
+	FOREIGN KEY(provider_id) REFERENCES oidc_provider (id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE INDEX oidc_flow_address ON oidc_flow (address, created_at);
+
+CREATE INDEX oidc_flow_created ON oidc_flow (created_at);
+
+CREATE INDEX oidc_flow_provider ON oidc_flow (provider_id);
+
+CREATE TABLE oidc_identity (
+	account_id TEXT NOT NULL,
+	issuer TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	login_id TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	last_used_at BIGINT,
+	PRIMARY KEY (account_id, issuer, subject),
+	FOREIGN KEY(account_id) REFERENCES account (id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE UNIQUE INDEX oidc_identity_login ON oidc_identity (login_id, issuer);
+
+CREATE TABLE oidc_role (
+	login_id TEXT NOT NULL,
+	cloud_project_id TEXT NOT NULL,
+	role TEXT NOT NULL,
+	PRIMARY KEY (login_id, cloud_project_id),
+	FOREIGN KEY(login_id) REFERENCES login (id),
+	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id)
+);
+
+CREATE INDEX oidc_role_project ON oidc_role (cloud_project_id);
+
 CREATE TABLE policy (
 	id TEXT NOT NULL,
 	cloud_project_id TEXT NOT NULL,
@@ -536,6 +622,8 @@ CREATE TABLE credential (
 CREATE INDEX credential_application ON credential (application_id, created_at);
 
 CREATE UNIQUE INDEX credential_hash ON credential (hash);
+
+CREATE INDEX credential_login ON credential (login_id, created_at);
 
 CREATE TABLE destruction (
 	cloud_registry_id TEXT NOT NULL,

@@ -1,0 +1,297 @@
+"""Signing in by an account's OpenID provider: the code flow, with PKCE, a state that is taken once, and a nonce.
+
+    begin    remembers that a browser went to the provider, and says where it goes
+    finish   takes the answer that the browser brings back, redeems its code, and says which user it is
+    prove    takes that user's own code, if they have a second factor
+
+What goes to the provider as the state is remembered by a hash of it and of a secret that the browser alone has; nonce and
+verifier are made of both. So an answer is good in the browser that has asked for it, once, and within ten minutes. Each provider
+has a redirect address of its own: what one answers cannot be passed off as another's.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from sqlalchemy import bindparam, delete, func, select
+
+from moorage.cloud import events, factors, logins, oidc_arrivals, oidc_invitations, oidc_providers
+from moorage.cloud.events import Origin
+from moorage.cloud.logins import Login
+from moorage.cloud.oidc_arrivals import Vouched
+from moorage.cloud.oidc_providers import Provider
+from moorage.cloud.sessions import Session
+from moorage.db import Database, Statement, Tx, insert
+from moorage.db.platform import oidc_flow
+from moorage.errors import Problem
+from moorage.identity.keys import MasterKey
+from moorage.identity.passwords import lane_of
+from moorage.outbound.oidc import SKEW, Issuers, Metadata, TokenRefused
+
+SECOND: Final = 1_000_000
+LASTS: Final = 600 * SECOND
+"""Microseconds that somebody may take at the provider, and for a code of ours."""
+LONGEST_SESSION: Final = 12 * 3600
+MOST: Final = 20
+"""How many sign-ins of one address are under way at once: nobody fills the table, and nobody keeps others out."""
+LONGEST_CODE: Final = 4096
+
+_ADD = Statement(
+    insert(oidc_flow).values(
+        state=bindparam("state"),
+        provider_id=bindparam("provider"),
+        redirect=bindparam("redirect"),
+        next=bindparam("next"),
+        address=bindparam("address"),
+        again=bindparam("again"),
+        login_id=bindparam("login"),
+        session_id=bindparam("session"),
+        invitation_id=bindparam("invitation"),
+        created_at=bindparam("at"),
+        proved_at=bindparam("proved"),
+    )
+)
+_COUNT = Statement(
+    select(func.count().label("n")).where(
+        oidc_flow.c.address == bindparam("address"), oidc_flow.c.created_at > bindparam("after")
+    )
+)
+_FIND = Statement(
+    select(oidc_flow).where(
+        oidc_flow.c.state == bindparam("state"), oidc_flow.c.created_at > bindparam("after")
+    )
+)
+_TAKE = Statement(delete(oidc_flow).where(oidc_flow.c.state == bindparam("state")))
+_DROP_OLD = Statement(delete(oidc_flow).where(oidc_flow.c.created_at <= bindparam("before")))
+
+
+class FlowUnknown(Problem):
+    """No sign-in is under way that this is the answer of."""
+
+    code, status, summary = (
+        "BAD_REQUEST",
+        400,
+        "this sign-in was begun in another browser, is over already, or has taken more than ten minutes: begin again",
+    )
+
+
+class FlowRefused(Problem):
+    """The provider has not signed anybody in, or says that it is another."""
+
+    code, status, summary = "UNAUTHORIZED", 401, "the OpenID provider has not signed you in"
+
+
+class FlowsExceeded(Problem):
+    """Too many sign-ins were begun from this address."""
+
+    code, status, summary = (
+        "TOOMANYREQUESTS",
+        429,
+        "too many sign-ins were begun from this address and not ended: wait ten minutes, or use the password",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """Where a browser goes, and what it alone keeps."""
+
+    url: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a browser asks for: where it goes on after, whether it has to show everything anew, who links, and who was invited."""
+
+    redirect: str
+    next: str
+    again: bool = False
+    links: Session | None = None
+    invitation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A user who has signed in, when the provider has asked them, and where they go on; *waiting*: a code is to come."""
+
+    user: Login
+    proved_at: int
+    next: str
+    linked: bool = False
+    waiting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIns:
+    """Sign-ins by OpenID providers."""
+
+    db: Database
+    master: MasterKey
+    issuers: Issuers
+
+    async def begin(self, provider: Provider, asked: Asked, origin: Origin) -> Going:
+        """Remember that a browser goes to a provider; raise IssuerAway, InvitationUnknown or FlowsExceeded."""
+        told = await self.issuers.metadata(provider.terms.issuer)
+        state, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        links = asked.links
+
+        async def work(tx: Tx) -> None:
+            invitation = ""
+            if asked.invitation:
+                found = await oidc_invitations.of_code(tx, provider.account_id, asked.invitation, tx.at)
+                invitation = found.id
+            row = {
+                "provider": provider.id, "redirect": asked.redirect, "next": asked.next, "again": int(asked.again),
+                "login": links.user.id if links else None, "session": links.id if links else "", "invitation": invitation,
+            }  # fmt: skip
+            await _remember(tx, _key(state, secret), origin, row)
+
+        await self.db.change(work)
+        return Going(_address(provider, told, asked, state, secret), secret)
+
+    async def finish(
+        self, provider_id: str, redirect: str, given: Mapping[str, str], secret: str, session: Session | None, origin: Origin
+    ) -> Entered:  # fmt: skip
+        """Give the user whom a provider's answer is about; raise FlowUnknown, FlowRefused, TokenRefused, IssuerAway and more."""
+        flow = await self._taken(given.get("state", ""), secret)
+        # The redirect address is the provider's own: an answer that comes to another's is none of this sign-in.
+        if flow.proved_at is not None or flow.provider_id != provider_id or flow.redirect != redirect:
+            raise FlowUnknown
+        if flow.session_id and (session is None or session.id != flow.session_id):
+            raise FlowUnknown("you were signed out, or somebody else has signed in meanwhile: begin again")
+        provider = await oidc_providers.get(self.db, self.master, provider_id)
+        vouched = await self._vouched(provider, flow, given, secret)
+        return await self._entered(provider, flow, vouched, secret, origin)
+
+    async def prove(self, state: str, secret: str, code: str, origin: Origin) -> Entered:
+        """Give a user who had to show a code, too; raise FlowUnknown, CodeWrong, CodeNeeded or CodesSlowed."""
+        key = _key(state, secret)
+        flow = await self.db.one(_FIND, state=key, after=self.db.now() - LASTS)
+        if flow is None or flow.proved_at is None or flow.login_id is None:
+            raise FlowUnknown
+        user = await logins.by_id(self.db, flow.login_id)
+        if user is None:
+            raise oidc_arrivals.NotAdmitted
+        await factors.check(self.db, self.master, user.id, code, user.account_id, origin)
+        if not await self.db.write(_TAKE, state=key):
+            raise FlowUnknown
+        return Entered(user, flow.proved_at, flow.next)
+
+    async def _taken(self, state: str, secret: str) -> Any:
+        """Take a sign-in that is under way: whoever comes second finds none."""
+        key = _key(state, secret)
+
+        async def work(tx: Tx) -> Any:
+            found = await tx.one(_FIND, state=key, after=tx.at - LASTS)
+            return found if found is not None and await tx.run(_TAKE, state=key) else None
+
+        flow = await self.db.change(work) if state and secret else None
+        if flow is None:
+            raise FlowUnknown
+        return flow
+
+    async def _vouched(self, provider: Provider, flow: Any, given: Mapping[str, str], secret: str) -> Vouched:
+        """Redeem the code of an answer, and read what comes for it."""
+        name, terms, client = provider.terms.name, provider.terms, provider.client
+        told = await self.issuers.metadata(terms.issuer)
+        if given.get("iss", "" if told.names_itself else terms.issuer) != terms.issuer:
+            raise FlowRefused(f"the answer is of another OpenID provider than {name}")
+        if "error" in given:
+            said = given.get("error_description") or given["error"]
+            raise FlowRefused(f"{name} has not signed you in: {said[:200]}")
+        code = given.get("code", "")
+        if not 0 < len(code) <= LONGEST_CODE:
+            raise FlowRefused(f"the answer of {name} has no code")
+        state = given["state"]
+        tokens = await self.issuers.redeem(client, code, _made("verifier", state, secret), flow.redirect)
+        claims = await self.issuers.claims(client, tokens, _made("nonce", state, secret), flow.created_at)
+        if terms.asks_groups and terms.groups_claim not in claims:
+            more = await self.issuers.userinfo(client, tokens, claims["sub"])
+            claims = {**more, **claims}
+        return Vouched.of(terms, claims, proved_at=_proved(claims, flow, name))
+
+    async def _entered(
+        self, provider: Provider, flow: Any, vouched: Vouched, secret: str, origin: Origin
+    ) -> Entered:
+        if flow.login_id is None:
+            # Nobody of ours yet, and somebody of the provider's.
+            origin = replace(origin, actor=f"{provider.account_name}/oidc:{vouched.subject}")
+        try:
+            user = await self.db.change(
+                lambda tx: oidc_arrivals.arrive(
+                    tx, provider, vouched, origin, links=flow.login_id, invitation=flow.invitation_id
+                )
+            )
+        except Problem as problem:
+            await events.deny(
+                self.db, "user.sign-in", origin, rule=type(problem).__name__, account=provider.account_id,
+                issuer=provider.terms.issuer, subject=vouched.subject,
+            )  # fmt: skip
+            raise
+        if flow.login_id is not None:
+            return Entered(user, vouched.proved_at, flow.next, linked=True)
+        if (await factors.standing(self.db, user.id)).confirmed_at is None:
+            return Entered(user, vouched.proved_at, flow.next)
+        waiting = secrets.token_urlsafe(32)
+        row = {
+            "provider": provider.id, "redirect": flow.redirect, "next": flow.next, "again": flow.again,
+            "login": user.id, "session": "", "invitation": "", "proved": vouched.proved_at,
+        }  # fmt: skip
+        await self.db.change(lambda tx: _remember(tx, _key(waiting, secret), origin, row))
+        return Entered(user, vouched.proved_at, flow.next, waiting=waiting)
+
+
+async def _remember(tx: Tx, key: bytes, origin: Origin, row: Mapping[str, object]) -> None:
+    await tx.run(_DROP_OLD, before=tx.at - LASTS)
+    address = lane_of(origin.address, "")
+    if (await tx.one(_COUNT, address=address, after=tx.at - LASTS)).n >= MOST:
+        raise FlowsExceeded(retry_after=LASTS // SECOND)
+    await tx.run(_ADD, **{"state": key, "address": address, "at": tx.at, "proved": None, **row})
+
+
+def _address(provider: Provider, told: Metadata, asked: Asked, state: str, secret: str) -> str:
+    """Write where the browser goes (Core, 3.1.2.1)."""
+    digest = hashlib.sha256(_made("verifier", state, secret).encode()).digest()
+    query = {
+        "response_type": "code",
+        "client_id": provider.terms.client_id,
+        "redirect_uri": asked.redirect,
+        "scope": " ".join(provider.terms.scopes),
+        "state": state,
+        "nonce": _made("nonce", state, secret),
+        "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+        "code_challenge_method": "S256",
+        # It makes the provider say when it has asked for the password last.
+        "max_age": "0" if asked.again else str(LONGEST_SESSION),
+        **({"prompt": "login"} if asked.again else {}),
+    }
+    return f"{told.authorization}{'&' if '?' in told.authorization else '?'}{urlencode(query)}"
+
+
+def _proved(claims: Mapping[str, Any], flow: Any, name: str) -> int:
+    """Say when somebody has shown who they are at the provider, in microseconds; 0 if it does not tell."""
+    given = claims.get("auth_time")
+    known = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < 1 << 40
+    proved = int(given) * SECOND if known and given is not None else 0
+    if flow.again and proved < flow.created_at - SKEW * SECOND:
+        raise TokenRefused(
+            f"auth_time: {name} has not asked you anew who you are: sign in with the password instead"
+        )
+    return proved
+
+
+def _key(state: str, secret: str) -> bytes:
+    return hashlib.sha256(f"{state}.{secret}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _made(what: str, state: str, secret: str) -> str:
+    """Make what only who has both can make."""
+    told = f"{what} {state}".encode("utf-8", "surrogatepass")
+    return hmac.new(secret.encode("utf-8", "surrogatepass"), told, hashlib.sha256).hexdigest()
