@@ -203,18 +203,17 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
 
         return starting.run(main())
 
-    def copy(self, folder: Path) -> int:
+    def copy(self, folder: Path, database_url: str, platform_url: str, store_url: str) -> int:
         """Copy everything while it runs."""
-        from moorage import planes
+        from moorage import carrying
 
         set_, _ = starting.within()
-        if folder.exists() and any(folder.iterdir()):
-            sys.exit(f"{folder}: a copy needs an empty folder")
+        target = carrying.Target(folder, database_url, platform_url, store_url)
 
         async def main() -> None:
-            async with starting.opened(set_) as parts:
-                copied = await planes.copy_cell(parts, folder)
-                say(f"{copied.rows} rows and {copied.blobs} blobs ({copied.bytes} bytes) are in {folder}.\n")
+            async with starting.opened(set_, platform=True) as parts:
+                copied = await carrying.carry(parts, target)
+                say(f"{copied.rows} rows and {copied.blobs} blobs ({copied.bytes} bytes) are in {target}.\n")
                 say(
                     "Its master key is not: start it with MOORAGE_MASTER_KEY, or put the key's file beside it.\n"
                 )

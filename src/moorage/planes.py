@@ -18,15 +18,11 @@ from moorage.api.gate import Gate
 from moorage.api.harbor.app import HarborApi
 from moorage.api.http.at_once import Whole
 from moorage.cloud import provisioning
-from moorage.db import cell as cell_tables
-from moorage.db.sqlite import SqliteDatabase
 from moorage.errors import Unavailable
 from moorage.identity.access import Access
 from moorage.identity.passwords import Passwords
-from moorage.parts import CELL_FILE, registry_file
-from moorage.registry import copying
 from moorage.registry import fsck as checks
-from moorage.registry.address_rules import AddressRules, Part, are_kept
+from moorage.registry.address_rules import AddressRules, Part
 from moorage.registry.directory import LOOPBACK, Directory, Entry, Suspension
 from moorage.registry.events import Gathered
 from moorage.registry.fsck import Report, Told
@@ -37,11 +33,8 @@ from moorage.registry.slot_locks import OnThisMachine
 from moorage.registry.slots import Leases, Peers, Share, Slots
 from moorage.registry.traffic import Meter
 from moorage.registry.uploads import Uploads
-from moorage.storage import open_store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from moorage.parts import Parts
@@ -321,34 +314,6 @@ async def answers(set_: Settings, entry: Entry) -> bool:
                     return True
                 await asyncio.sleep(0.1)
     return False
-
-
-async def copy_cell(parts: Parts, folder: Path) -> copying.Copied:
-    """Copy every registry, as of one moment each, to an empty folder that ``moorage up`` starts from.
-
-    The copy is files, whatever the source is. The master key is not in it: without it, no key in the copy opens.
-    """
-    await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
-    target_cell = await SqliteDatabase.open(folder / CELL_FILE, None, create=True)
-    if not await are_kept(parts.cell):
-        raise Unavailable(
-            "the database's schema is of the release before: run `moorage migrate` before you copy it"
-        )
-    count = await copying.rows(parts.cell, target_cell, cell_tables.metadata.sorted_tables)
-    blobs = total = 0
-    target_store = open_store((folder / "blobs").as_uri())
-    for entry in await provisioning.listed(target_cell):
-        source, target = await parts.open_database(entry), await registry_file(folder, entry)
-        count += await copying.rows(source, target)
-        added, bytes_ = await copying.content(
-            target, parts.store.under(entry.prefix), target_store.under(entry.prefix)
-        )
-        blobs, total = blobs + added, total + bytes_
-        await target.close()
-        await source.close()
-    await target_cell.close()
-    await target_store.close()
-    return copying.Copied(count, blobs, total)
 
 
 async def fsck(

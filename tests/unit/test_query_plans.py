@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,6 +224,12 @@ class Counted:
     async def snapshot(self) -> AsyncIterator[Any]:
         async with self.db.snapshot() as moment:
             yield moment
+
+    async def numbers(self) -> Mapping[str, int]:
+        return await self.db.numbers()
+
+    async def number_past(self, last: Mapping[str, int]) -> None:
+        await self.db.number_past(last)
 
     def version(self) -> int:
         return self.db.version()

@@ -72,7 +72,7 @@ class Server(Recording, Mailing, Operating, Admitting, Protocol):
         """Order a further registry, and make it."""
         ...
 
-    def copy(self, folder: Path) -> int:
+    def copy(self, folder: Path, database_url: str, platform_url: str, store_url: str) -> int:
         """Copy everything while it runs."""
         ...
 
@@ -240,10 +240,26 @@ def _add_keeping(commands: Commands) -> None:
     copy = _command(
         commands,
         "copy",
-        "copy everything to a folder, while it runs",
-        "Each registry's copy is of one moment, and starts elsewhere with MOORAGE_DATA set to the folder"
-        " and the same master key.",
-        lambda server, given: server.copy(given.folder),
+        "copy everything elsewhere, while it runs: accounts, orders, the ledger, registries and bytes",
+        "The copy is a house of its own, of files or, with --database-url, in PostgreSQL, whatever this one is. The platform's"
+        " copy is of one moment, and each registry's. It starts with MOORAGE_DATA set to the folder, the other addresses as they"
+        " are given here, and the same master key. What is there already is not written over; a copy that was cut is thrown"
+        " away.",
+        lambda server, given: server.copy(
+            given.folder, given.database_url, given.platform_url, given.store_url
+        ),
+    )
+    copy.add_argument(
+        "--database-url", default="", metavar="URL", help="an empty PostgreSQL database for the rows"
+    )
+    copy.add_argument(
+        "--platform-url",
+        default="",
+        metavar="URL",
+        help="an empty one for the platform's, if they do not stand beside the cell's",
+    )
+    copy.add_argument(
+        "--store-url", default="", metavar="URL", help="where the bytes go, if not into the folder"
     )
     copy.add_argument("folder", type=Path, metavar="DIR", help="an empty folder, or one to be made")
     commands.add_parser("prepare").set_defaults(run=lambda server, _: server.prepare())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import and_, bindparam, func, or_, select, update
 
-from moorage.db import Database, Statement, Tx, insert
+from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.cell import entry, host
 from moorage.db.tables import BIG, registry
 from moorage.errors import Unavailable
@@ -164,12 +164,12 @@ def _next_port(after: int, is_free: Callable[[int], bool]) -> int:
     )
 
 
-async def listed(cell: Database) -> list[Entry]:
+async def listed(cell: Reader) -> list[Entry]:
     """List the registries of a cell in the order they came."""
     return [Entry(*row) for row in await cell.all(_ALL)]
 
 
-async def every(cell: Database) -> list[Entry]:
+async def every(cell: Reader) -> list[Entry]:
     """List the registries of a cell and those that have left it: their rows may still be there."""
     return [Entry(*row) for row in await cell.all(_EVERY)]
 

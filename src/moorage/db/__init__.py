@@ -92,6 +92,14 @@ class Database(Reader, Protocol):
         """Read several times from one moment. Not for requests: it keeps old pages alive."""
         ...
 
+    async def numbers(self) -> Mapping[str, int]:
+        """Give the last number that each table gave which numbers its rows, if any did; of all registries on PostgreSQL."""
+        ...
+
+    async def number_past(self, last: Mapping[str, int]) -> None:
+        """Never give these numbers to another row, nor smaller ones."""
+        ...
+
     def access_version(self) -> int:
         """Give a number that differs whenever an access row changed, in any process."""
         ...

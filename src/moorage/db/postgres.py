@@ -20,7 +20,7 @@ from moorage.db.turns import Turns, counted
 from moorage.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from moorage.db import Tx
     from moorage.db.pool import Connection
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _THERE = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1"
+_NUMBERS = (
+    "SELECT t.relname AS name, pg_sequence_last_value(s.oid) AS last FROM pg_class s"
+    " JOIN pg_depend d ON d.objid = s.oid AND d.deptype = 'i' JOIN pg_class t ON t.oid = d.refobjid"
+    " WHERE s.relkind = 'S' AND t.relnamespace = current_schema()::regnamespace"
+)
+_NUMBER_PAST = (
+    "SELECT setval(s, GREATEST($2::bigint, COALESCE(pg_sequence_last_value(s), 1)))"
+    " FROM (SELECT pg_get_serial_sequence(quote_ident($1::text), 'id')::regclass AS s) AS named"
+)
 _LONG = 3600.0
 """Seconds a statement of a snapshot may take: a recount reads everything."""
 
@@ -177,6 +186,19 @@ class PostgresDatabase:
             yield Snapshot(connection, self)
         finally:
             connection.terminate()
+
+    async def numbers(self) -> Mapping[str, int]:
+        """Give the last number that each table gave, to whichever registry."""
+        asked = operator.methodcaller("fetch", _NUMBERS)
+        return {row["name"]: row["last"] for row in await self._pool.read(asked) if row["last"] is not None}
+
+    async def number_past(self, last: Mapping[str, int]) -> None:
+        """Never give these numbers to another row, nor smaller ones."""
+        try:
+            async with self._pool.connection() as connection:
+                await connection.executemany(_NUMBER_PAST, list(last.items()))
+        except (asyncpg.PostgresError, *LOST) as error:
+            raise translated(error) from error
 
     def version(self) -> int:
         """Give another number each time: what others commit is not told here before it is done."""

@@ -16,7 +16,7 @@ from moorage.db.statements import REGISTRY, SQLITE, SQLITE_BOUND, Statement
 from moorage.db.writer import SqliteTx, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from moorage.db import Tx
@@ -158,6 +158,18 @@ class SqliteDatabase:
             yield moment
         finally:
             await asyncio.shield(asyncio.to_thread(moment.close, self.path))
+
+    async def numbers(self) -> Mapping[str, int]:
+        """Give the last number that each table gave."""
+        return dict(self._reader.execute("SELECT name, seq FROM sqlite_sequence"))
+
+    async def number_past(self, last: Mapping[str, int]) -> None:
+        """Never give these numbers to another row, nor smaller ones."""
+
+        async def work(tx: SqliteTx) -> None:
+            tx.number_past(last)
+
+        await self._writer.change(work, stamped=False)
 
     def version(self) -> int:
         """Give a number that stays the same only while no turn is taken, in any process."""

@@ -71,6 +71,16 @@ class SqliteTx:
         # A statement that begins with WITH has no row count of its own in the driver.
         return cursor.rowcount if cursor.rowcount >= 0 else self._open().total_changes - before
 
+    def number_past(self, last: Mapping[str, int]) -> None:
+        """Give no row of these tables a number up to these."""
+        with self._watched() as connection:
+            for table, number in last.items():
+                raised = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
+                if not connection.execute(raised, (number, table)).rowcount:
+                    connection.execute(
+                        "INSERT INTO sqlite_sequence (seq, name) VALUES (?, ?)", (number, table)
+                    )
+
     async def many(self, statement: Statement, rows: Sequence[Mapping[str, object]]) -> None:
         """Run one statement for each row of parameters."""
         plan = statement.plan(self._mode)

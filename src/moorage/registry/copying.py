@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Table, and_, bindparam, or_, select
+from sqlalchemy import Column, Table, and_, bindparam, func, or_, select
 
 from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.tables import blob, doomed, metadata, registry, upload, upload_part
@@ -29,7 +29,7 @@ _BLOBS = Statement(
 
 
 class CopyDamaged(Exception):
-    """Bytes of the source do not match their digest, so the copy would not be whole."""
+    """The copy would not be whole: bytes of the source do not match their digest, or rows are not all there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,11 @@ def _first_page(table: Table) -> Statement:
 
 
 @cache
+def _count(table: Table) -> Statement:
+    return Statement(select(func.count().label("n")).select_from(table))
+
+
+@cache
 def _add(table: Table) -> Statement:
     return Statement(
         insert(table).values({column.name: bindparam(f"new_{column.name}") for column in _data(table)})
@@ -76,17 +81,39 @@ def _after(keys: Sequence[Column[Any]]) -> Any:
     return or_(*steps)
 
 
-async def rows(source: Database, target: Database, tables: Sequence[Table] = metadata.sorted_tables) -> int:
-    """Copy every row of one moment into an empty database of the same schema, and give how many."""
-    count = 0
+async def rows(source: Database, target: Database) -> int:
+    """Copy every row of a registry of one moment into an empty database of the same schema, and give how many."""
     async with source.snapshot() as moment:
-        for table in sorted(tables, key=lambda one: one is not registry):
-            if table.name in LEFT_BEHIND:
-                continue
-            async for page in _pages(moment, table):
-                await _write(target, table, page)
-                count += len(page)
-    return count
+        tables = sorted(metadata.sorted_tables, key=lambda one: one is not registry)
+        return await of_moment(moment, target, [one for one in tables if one.name not in LEFT_BEHIND])
+
+
+async def of_moment(moment: Reader, target: Database, tables: Sequence[Table]) -> int:
+    """Copy every row of some tables, in this order, into empty ones, and count them there; raise CopyDamaged."""
+    total = 0
+    for table in tables:
+        count = 0
+        async for page in _pages(moment, table):
+            await _write(target, table, page)
+            count += len(page)
+        there = (await target.one(_count(table))).n
+        if there != count:
+            raise CopyDamaged(f"{count} rows of {table.name} were copied, and {there} are there")
+        total += count
+    return total
+
+
+async def at_once(moment: Reader, target: Database, tables: Sequence[Table]) -> int:
+    """Copy every row of some small tables in one change, so that all are there or none; give how many."""
+    held = [(table, [row async for page in _pages(moment, table) for row in page]) for table in tables]
+
+    async def work(tx: Tx) -> None:
+        for table, found in held:
+            if found:
+                await tx.many(_add(table), [_filled(row) for row in found])
+
+    await target.change(work)
+    return sum(len(found) for _, found in held)
 
 
 async def _pages(moment: Reader, table: Table) -> AsyncIterator[Sequence[Any]]:
@@ -102,9 +129,7 @@ async def _pages(moment: Reader, table: Table) -> AsyncIterator[Sequence[Any]]:
 
 
 async def _write(target: Database, table: Table, page: Sequence[Any]) -> None:
-    values: list[Mapping[str, object]] = [
-        {f"new_{name}": value for name, value in row._asdict().items()} for row in page
-    ]
+    values = [_filled(row) for row in page]
     if table is registry:
         # A turn needs this row to take its stamp from, so it comes before any turn.
         await target.write(_add(table), **values[0])
@@ -114,6 +139,10 @@ async def _write(target: Database, table: Table, page: Sequence[Any]) -> None:
         await tx.many(_add(table), values)
 
     await target.change(work)
+
+
+def _filled(row: Any) -> Mapping[str, object]:
+    return {f"new_{name}": value for name, value in row._asdict().items()}
 
 
 async def content(copied: Database, source: BlobStore, target: BlobStore) -> tuple[int, int]:
