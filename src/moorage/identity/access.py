@@ -166,6 +166,10 @@ class Access:
                 await users.rehash(self.db, found, hashed)
         return found
 
+    async def hash(self, password: str) -> str:
+        """Hash a password that is to be kept."""
+        return await self._passwords.hash(password)
+
     async def refreshed(self, text: str) -> Account:
         """Give the account that a refresh token stands for, or raise Unauthorized."""
         return await refresh.account(self.db, text, life=self._refresh_life)

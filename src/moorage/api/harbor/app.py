@@ -11,6 +11,8 @@ from moorage.api.harbor import answers, bodies, csrf, not_yet, off
 from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
 from moorage.api.harbor.callers import Callers, covers
 from moorage.api.harbor.operations import OPERATIONS, PREFIX, Needs
+from moorage.api.harbor.people import People
+from moorage.api.harbor.permissions import OwnPermissions
 from moorage.api.harbor.problems import Forbidden, MethodNotAllowed, Unauthorized
 from moorage.api.harbor.routes import Table
 from moorage.api.harbor.signing_in import PREFIX as SIGNING_IN
@@ -125,7 +127,7 @@ class HarborApi:
 
 def table() -> Table:
     """Put the operations together with who answers each."""
-    return Table(OPERATIONS, off.answers(), not_yet.answers())
+    return Table(OPERATIONS, off.answers(), not_yet.answers(), People().answers(), OwnPermissions().answers())
 
 
 def _limited(who: Identified, found: Found) -> Caller:

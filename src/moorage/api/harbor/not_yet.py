@@ -18,8 +18,6 @@ _NAMES = """
     listProjectMembers createProjectMember getProjectMember updateProjectMember deleteProjectMember
     listUserGroups createUserGroup searchUserGroups getUserGroup updateUserGroup deleteUserGroup
     ListRobot CreateRobot GetRobotByID UpdateRobot RefreshSec DeleteRobot
-    listUsers createUser getCurrentUserInfo searchUsers getUser updateUserProfile deleteUser setUserSysAdmin
-    updateUserPassword getCurrentUserPermissions setCliSecret
     pingLdap searchLdapUser importLdapUser searchLdapGroup pingOIDC
     getStatistic search getPermissions getConfigurations updateConfigurations
     listProjects headProject createProject getProject updateProject deleteProject getProjectDeletable getProjectSummary
