@@ -517,17 +517,3 @@ async def test_a_cell_keeps_its_own_tables(engine: Engine) -> None:
     assert stamps[0] < stamps[1]
     assert len(await db.all(ENTRIES)) == before + 2
     assert db.access_version() != version
-
-
-async def test_a_number_past_which_rows_go_on_is_never_given_again(db: Database) -> None:
-    await db.change(adding("a"))
-    given = (await db.numbers())["project"]
-
-    await db.number_past({"project": given + 100, "label": 7})
-    await db.number_past({"project": 1})
-    await db.change(adding("b"))
-
-    first, second = [(await db.one(FIND, name=name)).id for name in ("a", "b")]
-    assert first <= given < given + 100 < second
-    assert (await db.numbers())["project"] >= second
-    assert (await db.numbers())["label"] >= 7

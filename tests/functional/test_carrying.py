@@ -143,10 +143,12 @@ async def works(there: Parts, world: World, kept: Kept) -> None:
 async def goes_on(there: Parts, world: World, project: str) -> None:
     """Have a house do what it has not done: a number that is given is new, and an order is made."""
     before = {**await there.platform.numbers(), **await there.cell.numbers()}
+    await there.platform.number_past({"cloud_outbox": before["cloud_outbox"] + 100, "cloud_event": 1})
     made = await ordering.create_registry(world.settings, there, "after", "S", project)
     after = {**await there.platform.numbers(), **await there.cell.numbers()}
     assert after["entry"] > before["entry"]
-    assert after["cloud_outbox"] > before["cloud_outbox"]
+    assert after["cloud_outbox"] > before["cloud_outbox"] + 100
+    assert after["cloud_event"] >= before["cloud_event"]
     assert made.entry.id == after["entry"]
 
 
