@@ -20,6 +20,7 @@ from moorage.api.http.at_once import Whole
 from moorage.cloud import provisioning
 from moorage.errors import Unavailable
 from moorage.identity.access import Access
+from moorage.identity.guesses import Guesses
 from moorage.identity.passwords import Passwords
 from moorage.registry import fsck as checks
 from moorage.registry.address_rules import AddressRules, Part
@@ -229,7 +230,7 @@ def opener(
     set_: Settings, parts: Parts, meter: Meter, counter: Counter | None = None, rates: Rates | None = None
 ) -> Callable[[Entry], Awaitable[Registry]]:
     """Give what opens a registry: its rows, its bytes, and who may do what with them."""
-    passwords = Passwords(threads=set_.entering.password_checks)
+    passwords = Passwords(threads=set_.entering.password_checks, shared=Guesses.of_registries(parts.cell))
     asked = set_.requests
     limits = Limits(
         manifest_size=asked.manifest_size,

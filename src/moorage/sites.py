@@ -50,7 +50,7 @@ async def console(set_: Settings, parts: Parts, sockets: Sockets, rates: Rates) 
     from moorage.api.cloud.api import cloud_api  # noqa: PLC0415 - the registry plane should not pay for it.
     from moorage.api.cloud.tokens import Tokens  # noqa: PLC0415 - as above.
     from moorage.api.paced import Paced  # noqa: PLC0415 - as above.
-    from moorage.cloud import provisioning  # noqa: PLC0415 - as above.
+    from moorage.cloud import console_guesses, provisioning  # noqa: PLC0415 - as above.
     from moorage.cloud.oidc_sign_in import SignIns  # noqa: PLC0415 - as above.
     from moorage.identity.passwords import Passwords  # noqa: PLC0415 - as above.
     from moorage.ordering import desk  # noqa: PLC0415 - as above.
@@ -64,7 +64,8 @@ async def console(set_: Settings, parts: Parts, sockets: Sockets, rates: Rates) 
     addresses = Addresses(set_.listening)
     first = [addresses.of(one) for one in await provisioning.listed(parts.cell) if one.first]
     address = first[0] if first else addresses.here
-    passwords = Passwords(threads=set_.entering.password_checks)
+    shared = console_guesses.of_console(parts.platform)
+    passwords = Passwords(threads=set_.entering.password_checks, shared=shared)
     orders = desk(set_, parts)
     issuers = Issuers(orders.caller.apart(SECONDS, THREADS), parts.platform.now)
     pages = _pages(

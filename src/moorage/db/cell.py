@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Column, ForeignKey, Identity, Index, MetaData, Table, text
 
-from moorage.db.tables import ASCII, BIG, NUMBER, SMALL
+from moorage.db.tables import ASCII, BIG, BYTES, NUMBER, SMALL
 
 metadata = MetaData()
 
@@ -88,3 +88,16 @@ address_rules = Table(
     Column("at", BIG, nullable=False),
     info={"kind": "access"},
 )
+
+# Wrong passwords of late of all registries, by what they came from: ``hash`` names the registry and that. ``next_at`` is used
+# where a user who is guessed at has turns.
+registry_guess = Table(
+    "registry_guess",
+    metadata,
+    Column("hash", BYTES, primary_key=True),
+    Column("count", BIG, nullable=False),
+    Column("at", BIG, nullable=False),
+    Column("next_at", BIG, nullable=False, server_default=text("0")),
+    info={"kind": "record"},
+)
+Index("registry_guess_at", registry_guess.c.at)

@@ -218,6 +218,14 @@ login_guess = _table(
     _to("login_id", login.c.id, key=True), _big("count"), _big("since"), _big("told_at", default=0),
 )
 
+# Wrong passwords of late by what they came from, and by whom they were for, whether there is such a user or not: ``hash`` names
+# that. ``next_at`` is when the next password of a user who is guessed at is checked.
+password_guess = _table(
+    "password_guess", "record",
+    Column("hash", BYTES, primary_key=True), _big("count"), _big("at"), _big("next_at", default=0),
+)
+Index("password_guess_at", password_guess.c.at)
+
 # --- access: an account's own OpenID provider, and whom it has vouched for -------------------------------------
 
 # ``id`` stands in the redirect address, and is another one when ``issuer`` changes. ``secret`` is kept wrapped, by the master

@@ -27,6 +27,8 @@ from moorage.oci.errors import TooManyRequests
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from moorage.identity.guesses import Guesses
+
 LONGEST: Final = 1024
 """No password is longer (in bytes); longer ones are wrong without a look."""
 
@@ -76,14 +78,18 @@ class Passwords:
         hasher: PasswordHasher | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        shared: Guesses | None = None,
     ) -> None:
-        """Start no more than *threads* threads, and only when there is something to check."""
+        """Start no more than *threads* threads, and only when there is something to check.
+
+        Wrong passwords are counted in *shared*, with all other processes; while that cannot be asked, and without it, here.
+        """
         self._hasher = hasher or self.hasher
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
         self._secret = os.urandom(32)
         self._facts: OrderedDict[bytes, bool] = OrderedDict()
         self._asked: dict[bytes, asyncio.Future[bool]] = {}
-        self._lanes = _Lanes(pause, clock)
+        self._lanes = _Lanes(pause, clock, shared)
         self._nobody = _of_nobody(self._hasher)
         # "$argon2id$v=19$m=…,t=…,p=…$", and then salt and hash.
         self._made_like = self._nobody.rsplit("$", 2)[0] + "$"
@@ -129,7 +135,7 @@ class Passwords:
                 async with self._lanes.turn("" if known else whose):
                     right = await self._find_out(fact, kept, password)
             if not right or not hashed:
-                self._lanes.guessed(whose)
+                await self._lanes.guessed(whose)
                 await self._lanes.put_off(lane)
                 return False
         return True
@@ -170,9 +176,12 @@ class Passwords:
 class _Lanes:
     """How many checks wait, and how often each lane failed of late."""
 
-    def __init__(self, pause: Callable[[float], Awaitable[None]], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, pause: Callable[[float], Awaitable[None]], clock: Callable[[], float], shared: Guesses | None
+    ) -> None:
         self._pause = pause
         self._clock = clock
+        self._shared = shared
         self._inside: dict[str, int] = {}
         self._all = 0
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
@@ -182,14 +191,21 @@ class _Lanes:
     @asynccontextmanager
     async def turn(self, whose: str) -> AsyncIterator[None]:
         """Wait for a turn at a user who is guessed at, or raise TooManyRequests; at anybody else there is nothing to wait for."""
+        wait = await self._shared.turn(whose) if self._shared and whose else None
+        if wait is not None:
+            if wait < 0:
+                raise _too_many()
+            if wait:
+                await self._pause(wait)
+            yield
+            return
         count, last = self._guesses.get(whose, (0, 0.0))
         if count < _GUESSES or self._clock() - last > _CALM_AFTER:
             yield
             return
         lock, waiting = self._turns.setdefault(whose, (asyncio.Lock(), []))
         if len(waiting) >= _IN_A_LANE:
-            told = "too many wrong passwords came for this user: try again in a moment, or from a browser that you have used"
-            raise TooManyRequests(told, retry_after=2)
+            raise _too_many()
         waiting.append(None)
         try:
             async with lock:
@@ -200,7 +216,7 @@ class _Lanes:
             if not waiting:
                 self._turns.pop(whose, None)
 
-    def guessed(self, whose: str) -> None:
+    async def guessed(self, whose: str) -> None:
         """Count a wrong password for a user, or for a name that is none."""
         if not whose:
             return
@@ -209,6 +225,8 @@ class _Lanes:
         self._guesses[whose] = (1 if now - last > _CALM_AFTER else count + 1), now
         if len(self._guesses) > _LANES:
             self._guesses.popitem(last=False)
+        if self._shared is not None:
+            await self._shared.guessed(whose)
 
     @contextmanager
     def enter(self, lane: str, *, known: bool = False) -> Iterator[None]:
@@ -234,6 +252,13 @@ class _Lanes:
         self._failures[lane] = count, now
         if len(self._failures) > _LANES:
             self._failures.popitem(last=False)
+        if self._shared is not None:
+            count = max(count, await self._shared.failed(lane) or 0)
         if count > _FREE_FAILURES:
             doubled = min(count - _FREE_FAILURES - 1, 8)
             await self._pause(min(_FIRST_DELAY * 2**doubled, _LONGEST_DELAY))
+
+
+def _too_many() -> TooManyRequests:
+    told = "too many wrong passwords came for this user: try again in a moment, or from a browser that you have used"
+    return TooManyRequests(told, retry_after=2)

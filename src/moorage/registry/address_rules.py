@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from sqlalchemy import column, select, table
-
-from moorage.db import Statement
-from moorage.db.tables import ASCII
+from moorage.db import schema
 from moorage.oci.errors import Denied
 
 if TYPE_CHECKING:
@@ -27,7 +24,6 @@ N = TypeVar("N", ipaddress.IPv4Network, ipaddress.IPv6Network)
 
 KEPT_FROM: Final = "0003"
 """The first revision of a cell's schema that has a place for them."""
-_VERSION = Statement(select(column("version_num", ASCII)).select_from(table("schema_cell")))
 
 
 class AddressDenied(Denied):
@@ -115,8 +111,7 @@ def read_address(text: str) -> Address | None:
 
 async def are_kept(cell: Reader) -> bool:
     """Say whether a cell's schema has a place for address rules: one of the release before has none."""
-    row = await cell.one(_VERSION)
-    return row is not None and str(row.version_num) >= KEPT_FROM
+    return await schema.has(cell, KEPT_FROM)
 
 
 def _merged(blocks: Iterable[N]) -> list[N]:

@@ -159,6 +159,16 @@ CREATE TABLE operator (
 
 CREATE UNIQUE INDEX operator_name ON operator (name);
 
+CREATE TABLE password_guess (
+	hash BLOB NOT NULL,
+	count BIGINT NOT NULL,
+	at BIGINT NOT NULL,
+	next_at BIGINT DEFAULT 0 NOT NULL,
+	PRIMARY KEY (hash)
+);
+
+CREATE INDEX password_guess_at ON password_guess (at);
+
 CREATE TABLE plan_span (
 	cloud_registry_id TEXT NOT NULL,
 	since BIGINT NOT NULL,
