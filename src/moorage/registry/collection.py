@@ -24,7 +24,7 @@ from moorage.db.tables import (
     tag,
 )
 from moorage.oci.digests import Digest
-from moorage.registry import dooming, events, links, uploads
+from moorage.registry import dooming, events, links, sinking, uploads
 from moorage.registry.events import SYSTEM, record
 from moorage.registry.quotas import Account, Place
 from moorage.storage import BlobStore
@@ -134,6 +134,7 @@ async def collect(db: Database, store: BlobStore, *, longest_request: int, margi
     differ; both in microseconds.
     """
     expired = await db.change(lambda tx: uploads.expire(tx, STEP, appends=store.appends))
+    await sinking.finish(db)
     purged = await db.change(purge)
     reviewed = await db.change(review)
     forgotten = await db.change(forget_history)

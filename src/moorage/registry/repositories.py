@@ -59,6 +59,11 @@ _ADD = Statement(
     .returning(repository.c.id)
 )
 _SHOW = Statement(update(repository).where(repository.c.id == bindparam("repository")).values(state=LIVE))
+_DESCRIBE = Statement(
+    update(repository)
+    .where(repository.c.id == bindparam("repository"))
+    .values(description=bindparam("text"), updated_at=bindparam("at"))
+)
 _FORGET = Statement(
     delete(repository)
     .where(
@@ -141,6 +146,11 @@ async def _project(tx: Tx, name: RepositoryName, *, creates: bool) -> tuple[int,
 async def _add(tx: Tx, project_id: int, name: RepositoryName, state: str) -> Repository:
     made = await tx.one(_ADD, project=project_id, name=name.text, state=state, at=tx.at)
     return Repository(made.id, project_id, name)
+
+
+async def describe(tx: Tx, home: Repository, description: str) -> None:
+    """Say what a repository holds, in its owner's words."""
+    await tx.run(_DESCRIBE, repository=home.id, text=description, at=tx.at)
 
 
 async def page(reader: Reader, after: str, most: int) -> list[str]:

@@ -14,6 +14,7 @@ from moorage.api.harbor.operations import OPERATIONS, PREFIX, Needs
 from moorage.api.harbor.people import People
 from moorage.api.harbor.permissions import OwnPermissions
 from moorage.api.harbor.problems import Forbidden, MethodNotAllowed, Unauthorized
+from moorage.api.harbor.repositories import Repositories
 from moorage.api.harbor.routes import Table
 from moorage.api.harbor.signing_in import PREFIX as SIGNING_IN
 from moorage.api.harbor.signing_in import SigningIn
@@ -127,7 +128,14 @@ class HarborApi:
 
 def table() -> Table:
     """Put the operations together with who answers each."""
-    return Table(OPERATIONS, off.answers(), not_yet.answers(), People().answers(), OwnPermissions().answers())
+    return Table(
+        OPERATIONS,
+        off.answers(),
+        not_yet.answers(),
+        People().answers(),
+        OwnPermissions().answers(),
+        Repositories().answers(),
+    )
 
 
 def _limited(who: Identified, found: Found) -> Caller:

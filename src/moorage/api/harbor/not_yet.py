@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from moorage.api.harbor.routes import Answers
 
 _NAMES = """
-    listAllRepositories listRepositories getRepository updateRepository deleteRepository
     listArtifacts CopyArtifact getArtifact deleteArtifact createTag listTags deleteTag listAccessories
     getVulnerabilitiesAddition getAddition addLabel removeLabel getIcon
     listProjectMembers createProjectMember getProjectMember updateProjectMember deleteProjectMember

@@ -1,0 +1,124 @@
+"""Repositories as the management API shows them: a page at a time, with what is counted of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import bindparam, func, literal_column, or_, select
+
+from moorage.db import one_of, pages
+from moorage.db.pages import Asked, Condition, How, Listing
+from moorage.db.tables import manifest, member, project, pull_stat, repository, user_group, user_group_member
+from moorage.registry import shown
+
+if TYPE_CHECKING:
+    from moorage.db import Reader
+
+# Written as constants, since an index that holds live rows alone is used only by who is seen to ask for these.
+_LIVE: Final = (repository.c.deleted_at.is_(None), repository.c.state == literal_column("'live'"))
+_LIVE_PROJECT: Final = (project.c.deleted_at.is_(None), project.c.state == literal_column("'live'"))
+_artifacts = (
+    select(func.count())
+    .where(manifest.c.repository_id == repository.c.id, *shown.shown())
+    .correlate(repository)
+    .scalar_subquery()
+)
+_pulls = (
+    select(func.coalesce(func.sum(pull_stat.c.pulls), 0))
+    .select_from(manifest.join(pull_stat, pull_stat.c.manifest_id == manifest.c.id))
+    .where(manifest.c.repository_id == repository.c.id)
+    .correlate(repository)
+    .scalar_subquery()
+)
+_mine = or_(
+    project.c.id.in_(select(member.c.project_id).where(member.c.user_id == bindparam("user"))),
+    project.c.id.in_(
+        select(member.c.project_id)
+        .join_from(user_group_member, member, member.c.group_id == user_group_member.c.group_id)
+        .join(user_group, user_group.c.id == user_group_member.c.group_id)
+        .where(user_group_member.c.user_id == bindparam("user"), user_group.c.deleted_at.is_(None))
+    ),
+)
+
+
+def _seen(*which: Any) -> Any:
+    return repository.c.project_id.in_(select(project.c.id).where(*_LIVE_PROJECT, *which))
+
+
+def _listing(*where: Any) -> Listing:
+    return Listing(
+        shown=(
+            repository.c.id,
+            repository.c.project_id,
+            repository.c.name,
+            repository.c.description,
+            repository.c.created_at,
+            func.coalesce(repository.c.updated_at, repository.c.created_at).label("updated_at"),
+            _artifacts.label("artifacts"),
+            _pulls.label("pulls"),
+        ),
+        source=repository,
+        id=repository.c.id,
+        where=(*_LIVE, *where),
+        keys={
+            "name": pages.text(repository.c.name),
+            "repository_id": pages.number(repository.c.id),
+            "project_id": pages.number(repository.c.project_id),
+            "description": pages.text(repository.c.description),
+            "creation_time": pages.time(repository.c.created_at),
+            "update_time": pages.time(repository.c.updated_at),
+        },
+        order=(("name", False),),
+    )
+
+
+_OF_PROJECT = _listing(repository.c.project_id == bindparam("project"))
+_EVERYWHERE: Final = {
+    "all": _listing(_seen()),
+    "public": _listing(_seen(project.c.public == 1)),
+    "user": _listing(_seen(or_(project.c.public == 1, _mine))),
+    "names": _listing(_seen(or_(project.c.public == 1, one_of(project.c.name, "names")))),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Whose repositories are listed: ``all``, those of ``public`` projects, a ``user``'s too, or of projects by ``names``."""
+
+    kind: str
+    params: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A repository as lists show it."""
+
+    id: int
+    project_id: int
+    name: str
+    description: str
+    created_at: int
+    updated_at: int
+    artifacts: int
+    pulls: int
+
+
+async def page_of(reader: Reader, project_id: int, asked: Asked) -> tuple[list[Listed], int]:
+    """Give a page of a project's repositories, and how many there are."""
+    rows = await _OF_PROJECT.page(reader, asked, project=project_id)
+    return [Listed(*row) for row in rows], await _OF_PROJECT.count(reader, asked, project=project_id)
+
+
+async def page(reader: Reader, audience: Audience, asked: Asked) -> tuple[list[Listed], int]:
+    """Give a page of the repositories that somebody sees, and how many there are."""
+    listing = _EVERYWHERE[audience.kind]
+    rows = await listing.page(reader, asked, **audience.params)
+    return [Listed(*row) for row in rows], await listing.count(reader, asked, **audience.params)
+
+
+async def of(reader: Reader, project_id: int, number: int) -> Listed | None:
+    """Give one repository of a project as lists show it."""
+    one = Asked(conditions=(Condition("repository_id", How.EXACT, (str(number),)),))
+    rows = await _OF_PROJECT.page(reader, one, project=project_id)
+    return Listed(*rows[0]) if rows else None
