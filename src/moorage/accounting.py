@@ -47,7 +47,7 @@ class Accounting:
     @classmethod
     def of(cls, set_: Settings, parts: Parts, directory: Directory, opens: Opens) -> Accounting:
         """Build it out of its parts; raise CatalogueInvalid."""
-        alerts = Alerts(parts.platform, set_.telling.language)
+        alerts = Alerts(parts.platform, set_.telling.language, set_.telling.trash_alert)
 
         async def measure(entry_uuid: str) -> Stored | None:
             entry = next((one for one in directory.all() if one.uuid == entry_uuid), None)
@@ -55,7 +55,7 @@ class Accounting:
                 return None
             try:
                 found = await metering.stored(await opens(entry))
-                await alerts.look(entry_uuid, found.unique, found.limit)
+                await alerts.look(entry_uuid, found.unique, found.limit, found.trash)
             except (Unavailable, NewerSchema, Vanished) as problem:
                 LOG.warning("nobody knows what is stored: %s", problem, extra={"registry": entry.name})
                 return None
@@ -94,7 +94,7 @@ class Accounting:
     async def look(self, entry_uuid: str, db: Database) -> None:
         """Look at a registry in which something has just changed, and tell of it if its storage is nearly used up."""
         found = await metering.used(db)
-        await self.alerts.look(entry_uuid, found.used, found.limit_bytes)
+        await self.alerts.look(entry_uuid, found.used, found.limit_bytes, found.trash)
 
     async def tidy(self) -> None:
         """Drop what is older than it is kept."""

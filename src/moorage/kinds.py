@@ -16,6 +16,11 @@ from urllib.parse import urlsplit
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
+RATES = (
+    "manifests=300000, blobs=300000, pushes=120000, lists=30000, tokens=30000,"
+    " reads=6000, changes=3000, orders=600, sign-ins=600"
+)
+"""How many requests of each kind one identity may make in a minute where nothing else is set."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 UNITS_OF_SIZE = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}

@@ -19,10 +19,6 @@ from moorage.kinds import BadSetting, Kind, Network, Setting
 
 T = TypeVar("T")
 PREFIX = "MOORAGE_"
-RATES = (
-    "manifests=300000, blobs=300000, pushes=120000, lists=30000, tokens=30000,"
-    " reads=6000, changes=3000, orders=600, sign-ins=600"
-)
 
 
 def _setting(variable: str, kind: Kind[T], default: str, help_: str, *, secret: bool = False) -> T:
@@ -252,10 +248,10 @@ class Requests:
     )
     rates: tuple[tuple[str, int], ...] = _setting(
         "RATES",
-        kinds.amounts(RATES, 6_000_000),
+        kinds.amounts(kinds.RATES, 6_000_000),
         "",
         "How many requests of each kind one identity may make in a minute; 0 is no limit. What is not named has its default:"
-        f" {RATES}.",
+        f" {kinds.RATES}.",
     )
     ready_seconds: float = _setting(
         "READY_SECONDS",
@@ -376,6 +372,12 @@ class Telling:
     )
     mail_from: str = _setting(
         "MAIL_FROM", kinds.MAIL, "moorage@localhost", "The address that mails are sent from."
+    )
+    trash_alert: int = _setting(
+        "TRASH_ALERT",
+        kinds.count(0, 1000),
+        "50",
+        "At how many percent of its plan's storage a registry's trash is told of; 0 tells of none.",
     )
     language: str = _setting(
         "LANGUAGE", kinds.choice(*texts.languages()), texts.ENGLISH, "The language of mails."

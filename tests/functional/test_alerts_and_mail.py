@@ -20,6 +20,7 @@ from moorage.cloud.members import Role
 from moorage.cloud.registries import Registry
 from moorage.db import Database, Statement, Tx
 from moorage.db.platform import cloud_event, login, mail
+from moorage.db.tables import registry
 from moorage.outbound.mail import Mail, MailServer, NotSent
 from tests.functional.cloud_api_world import SMALL, customer
 from tests.functional.ordering_world import Orders
@@ -35,6 +36,12 @@ GIB = 1 << 30
 FROM = "moorage@example.com"
 CALLED = Statement(update(login).where(login.c.id == bindparam("which")).values(email=bindparam("address")))
 DUE = Statement(update(mail).where(mail.c.state == WAITING).values(next_at=1))
+TRASHED = Statement(update(registry).values(trash=bindparam("bytes")))
+TRASH_EVENTS = Statement(
+    select(cloud_event.c.uuid, cloud_event.c.body)
+    .where(cloud_event.c.kind == "registry.trash-alert", cloud_event.c.target == bindparam("target"))
+    .order_by(cloud_event.c.id)
+)
 EVENTS = Statement(
     select(cloud_event.c.uuid, cloud_event.c.body)
     .where(cloud_event.c.kind == "registry.storage-alert", cloud_event.c.target == bindparam("target"))
@@ -94,6 +101,31 @@ async def test_each_level_is_told_once_to_owners_and_administrators(orders: Orde
             f"Registry team: {level} % of its storage is used" for level in (80, 90, 100, 80)
         ]
         assert {one.state for one in each} == {WAITING}
+
+
+async def test_large_trash_is_told_of_once_and_again_after_it_was_smaller(orders: Orders) -> None:
+    await member(orders, Role.OWNER, "owner@example.com")
+    made = await orders.made("team", SMALL)
+    entry = await orders.entry(made)
+    ours, silent = [accounts(orders), accounts(orders)], accounts(orders)
+    silent.alerts.trash_at = 0
+    db = await orders.world.parts.open_database(entry)
+    for size in (49, 50, 60, 46, 55, 44, 300):
+        await db.write(TRASHED, bytes=size * 2 * GIB)
+        assert not await silent.alerts.look(entry.uuid, 0, 200 * GIB, size * 2 * GIB)
+        await asyncio.gather(*(one.look(entry.uuid, db) for one in ours))
+    await db.close()
+
+    await orders.work()
+    rows = await orders.platform.all(TRASH_EVENTS, target=made.id)
+    told = [json.loads(row.body) for row in rows]
+    assert [(one["level"], one["used"], one["limit"]) for one in told] == [
+        (50, 100 * GIB, 200 * GIB), (50, 600 * GIB, 200 * GIB)
+    ]  # fmt: skip
+    mails_ = (await kept(orders.platform))["owner@example.com"]
+    assert [one.subject for one in mails_] == [
+        "Registry team: its trash is as large as 50 % of its storage"
+    ] * 2
 
 
 async def test_a_larger_plan_calms_and_is_told_of_anew(orders: Orders) -> None:

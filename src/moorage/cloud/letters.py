@@ -63,6 +63,27 @@ def storage_alert(alert: StorageAlert, language: str) -> Letter:
     )  # fmt: skip
 
 
+def trash_alert(alert: StorageAlert, language: str) -> Letter:
+    """Tell that a registry's trash has reached a part of its plan's storage."""
+    _ = texts.catalogue(language).gettext
+    facts = {
+        "name": alert.registry,
+        "url": alert.url,
+        "level": alert.level,
+        "used": size(alert.used),
+        "limit": size(alert.limit),
+    }
+    return _letter(
+        language,
+        _("Registry {name}: its trash is as large as {level} % of its storage").format(**facts),
+        [
+            _("The trash of the registry {name} ({url}) holds {used}; its plan grants {limit}.").format(**facts),
+            _("Trash counts against no limit, and goes by itself when its days are over."),
+            _("If so much is deleted by mistake, look at what deletes it while it can be brought back."),
+        ],
+    )  # fmt: skip
+
+
 def new_browser(user: str, agent: str, address: str, language: str) -> Letter:
     """Tell that a user has signed in at a browser that is new to them."""
     _ = texts.catalogue(language).gettext

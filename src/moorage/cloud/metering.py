@@ -40,7 +40,7 @@ _STORED = Statement(
         select(func.coalesce(func.sum(project.c.used), 0)).scalar_subquery().label("logical"),
     )
 )
-_USED = Statement(select(registry.c.used, registry.c.limit_bytes))
+_USED = Statement(select(registry.c.used, registry.c.limit_bytes, registry.c.trash))
 _SWEPT = Statement(select(usage_sweep.c.hour).order_by(usage_sweep.c.hour.desc()).limit(1))
 _SWEEP = Statement(
     insert(usage_sweep)
@@ -133,7 +133,7 @@ async def stored(db: Reader) -> Stored:
 
 
 async def used(db: Reader) -> Any:
-    """Tell how many bytes count against a registry's storage (``used``), and its limit (``limit_bytes``)."""
+    """Tell how many bytes count against a registry's storage (``used``), its limit (``limit_bytes``), and its ``trash``."""
     return await db.one(_USED)
 
 

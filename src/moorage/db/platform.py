@@ -500,10 +500,10 @@ Index(
     sqlite_where=text("state = 'waiting'"), postgresql_where=text("state = 'waiting'"),
 )
 
-# The level of its storage that was told of a registry last, and not fallen well below since.
+# The level of its storage that was told of a registry last, and not fallen well below since; ``trash`` is that of its trash.
 storage_alert = _table(
     "storage_alert", "record",
-    Column("cloud_registry_id", ASCII, primary_key=True), _big("level"), _big("at"),
+    Column("cloud_registry_id", ASCII, primary_key=True), _big("level"), _big("at"), _big("trash", default=0),
 )
 
 # Where a cloud project's notifications are sent: ``delivered`` is the number of the last that arrived. The secret that signs

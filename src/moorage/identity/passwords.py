@@ -47,13 +47,18 @@ _TURN = 0.5
 """Seconds: two guesses a second at one user, from however many addresses; the user is told of them long before a million."""
 
 
-@lru_cache(maxsize=_LANES)
 def lane_of(address: str, name: str) -> str:
     """Give the lane of who asks from *address*; an IPv6 client has a whole network of them."""
+    return _network(address) or address or name
+
+
+# Names are not kept here: whoever asks chooses how long they are.
+@lru_cache(maxsize=_LANES)
+def _network(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return address or name
+        return ""
     if isinstance(parsed, ipaddress.IPv4Address):
         return address
     return str(ipaddress.ip_network((parsed, 64), strict=False))

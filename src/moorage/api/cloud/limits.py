@@ -52,7 +52,8 @@ class Limits:
             ),
             _limit(
                 "trash", "bytes", -1, use.trash,
-                remedy=f"it counts against no limit, and what is in it goes after {plan.grants.trash_days} days",
+                remedy=f"it counts against no limit, and what is in it goes after {plan.grants.trash_days} days; bring back"
+                " what was deleted by mistake before",
             ),
             _limit(
                 "parallelRequest", "requests", plan.grants.parallel or -1, use.parallel,

@@ -198,6 +198,7 @@ CREATE TABLE storage_alert (
 	cloud_registry_id TEXT COLLATE "C" NOT NULL,
 	level BIGINT NOT NULL,
 	at BIGINT NOT NULL,
+	trash BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (cloud_registry_id)
 );
 

@@ -195,6 +195,7 @@ CREATE TABLE storage_alert (
 	cloud_registry_id TEXT NOT NULL,
 	level BIGINT NOT NULL,
 	at BIGINT NOT NULL,
+	trash BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (cloud_registry_id)
 );
 
