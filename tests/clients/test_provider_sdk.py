@@ -421,3 +421,32 @@ def test_a_supplied_password_is_kept_and_a_weak_one_refused(place: Place):
     with pytest.raises(APIError):
         client.get(f"{users}/{made['id']}")
     assert httpx.get(f"{first['url']}/v2/", auth=("sdk-ci", "Supplied-pass-1")).status_code == 401
+
+
+def test_keys_and_policies_are_where_the_sdk_looks_for_them(place: Place, service: Service):
+    client = place.client()
+    (urn,) = service.client().get("/auth/details")["identities"]
+    action = "publicCloudProject:apiovh:containerRegistry/get"
+    (project,) = client.get("/v2/iam/resource", resourceType="publicCloudProject")
+    made = client.post(
+        "/v2/iam/policy", name="by the SDK", identities=[urn], resources=[{"urn": project["urn"]}],
+        permissions={"allow": [{"action": action}]},
+    )  # fmt: skip
+    changed = client.put(f"/v2/iam/policy/{made['id']}", **made | {"description": "changed"})
+
+    assert (project["name"], changed["description"]) == (place.project, "changed")
+    assert changed in client.get("/v2/iam/policy")
+    assert action in {one["action"] for one in client.get("/v2/iam/reference/action")}
+    assert client.delete(f"/v2/iam/policy/{made['id']}") is None
+    with pytest.raises(ResourceNotFoundError):
+        client.get(f"/v2/iam/policy/{made['id']}")
+    told = [
+        client.get(f"/me/api/credential/{one}")
+        for one in client.get("/me/api/credential", status="validated")
+    ]
+    mine = client.get("/auth/currentCredential")
+    assert mine["credentialId"] in {one["credentialId"] for one in told}
+    assert client.get(f"/me/api/credential/{mine['credentialId']}/application")["applicationKey"] == place.key
+    # No account of this name has a provider, and the page that says so asks for the password.
+    page = httpx.post(f"{place.up.console}/auth/oidc", data={"account": "nobody"})
+    assert (page.status_code, 'name="password"' in page.text) == (404, True)

@@ -129,11 +129,11 @@ class Api:
             found.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
         return found
 
-    async def at_a_browser(self, who: Customer) -> Customer:
+    async def at_a_browser(self, who: Customer, *, proved_at: int | None = None) -> Customer:
         """Let a user call from a page of a session of theirs."""
         user = Login(who.login, who.account, "somebody", "", "")
         token = await self.orders.platform.change(
-            lambda tx: sessions.begin(tx, user, f"console {BASE}", SYSTEM)
+            lambda tx: sessions.begin(tx, user, f"console {BASE}", SYSTEM, proved_at=proved_at)
         )
         client = await self.anybody()
         client.cookies.set("moorage", token)

@@ -110,7 +110,9 @@ def filled(route: Route, project: str, registry: str = "", user: str = "1") -> s
         "serviceName": project, "registryID": registry, "userID": user, "regionName": "LOCAL", "activityId": "R18",
         "eventId": NOBODYS, "grantId": NOBODYS,
     }  # fmt: skip
-    return "/1.0" + re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], NOBODYS), route.path)
+    # What the original has under /v2 alone stands so in the table.
+    prefix = "" if route.path.startswith("/v2/") else "/1.0"
+    return prefix + re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], NOBODYS), route.path)
 
 
 async def call(client: httpx.AsyncClient, route: Route, path: str) -> httpx.Response:

@@ -34,6 +34,9 @@ ORIGINAL = {
     "GET {r}/ipRestrictions/registry", "PUT {r}/ipRestrictions/registry", "GET {r}/ipRestrictions/management",
     "PUT {r}/ipRestrictions/management", "GET {r}/openIdConnect", "POST {r}/openIdConnect", "PUT {r}/openIdConnect",
     "DELETE {r}/openIdConnect", "POST {r}/iam", "DELETE {r}/iam",
+    "GET /v2/iam/policy", "POST /v2/iam/policy", "GET /v2/iam/policy/{policyId}", "PUT /v2/iam/policy/{policyId}",
+    "DELETE /v2/iam/policy/{policyId}", "GET /v2/iam/resource", "GET /v2/iam/resource/{resourceURN}",
+    "GET /v2/iam/reference/action", "GET /v2/iam/reference/resource/type",
 }  # fmt: skip
 
 

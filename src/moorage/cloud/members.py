@@ -182,6 +182,11 @@ class Granted:
     action: str
     policies: Sequence[Terms]
 
+    @property
+    def sees_all(self) -> bool:
+        """Say whether the caller may do it on the whole cloud project."""
+        return _allowed(self.cloud_project, self.policies, self.action, None)
+
     def sees(self, registry: str) -> bool:
         """Say whether the caller may do it on a registry: what they may not is left out of lists."""
         return _allowed(self.cloud_project, self.policies, self.action, registry)

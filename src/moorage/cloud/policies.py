@@ -54,6 +54,7 @@ _ONE = Statement(
         policy.c.cloud_project_id == bindparam("cloud_project"), policy.c.id == bindparam("id")
     )
 )
+_HOME = Statement(select(policy.c.cloud_project_id).where(policy.c.id == bindparam("id")))
 _IDENTITIES = Statement(
     select(policy_identity.c.policy_id, policy_identity.c.identity)
     .where(one_of(policy_identity.c.policy_id, "ids"))
@@ -173,6 +174,14 @@ async def get(reader: Reader, cloud_project: str, id_: str) -> Policy:
     if not found:
         raise PolicyUnknown
     return found[0]
+
+
+async def home_of(reader: Reader, id_: str) -> str:
+    """Say which cloud project a policy is of, or raise PolicyUnknown; who may see it is for `members` to say."""
+    row = await reader.one(_HOME, id=id_)
+    if row is None:
+        raise PolicyUnknown
+    return str(row.cloud_project_id)
 
 
 async def create(tx: Tx, cloud_project: str, account: str, terms: Terms, origin: Origin) -> Policy:

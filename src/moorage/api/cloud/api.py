@@ -14,6 +14,7 @@ from moorage.api.cloud.browser_sessions import BrowserSessions
 from moorage.api.cloud.clients import Clients
 from moorage.api.cloud.endpoints import CloudApi
 from moorage.api.cloud.grants import Grants
+from moorage.api.cloud.iam import Iam
 from moorage.api.cloud.ledger import Responsibility
 from moorage.api.cloud.limits import Limits
 from moorage.api.cloud.members import Members
@@ -66,6 +67,7 @@ def cloud_api(
     registries, description = Registries(desk), Description()
     issuers = Issuers(desk.caller.apart(SECONDS, CHECKS), desk.platform.now)
     actions: list[tuple[str, str]] = []
+    of_projects = Policies(desk.platform, lambda: actions)
     table = Table(
         [
             *Auth(desk.platform, validation).routes(),
@@ -76,7 +78,8 @@ def cloud_api(
             *OwnCredentials(desk.platform).routes(),
             *AccountOidc(desk.platform, master, issuers).routes(),
             *Members(desk.platform).routes(),
-            *Policies(desk.platform, lambda: actions).routes(),
+            *of_projects.routes(),
+            *Iam(of_projects).routes(),
             *registries.routes(),
             *Users(registries.rows, passwords).routes(),
             *Usage(desk).routes(),

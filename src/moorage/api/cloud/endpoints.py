@@ -14,7 +14,7 @@ from moorage import cookies, logs
 from moorage.api import dialects
 from moorage.api.cloud import bodies
 from moorage.api.cloud.asks import Ask, Needs, answered
-from moorage.api.cloud.routes import PREFIXES, Found, MethodUnknown, Table
+from moorage.api.cloud.routes import OF_IAM, PREFIXES, Found, MethodUnknown, Table
 from moorage.api.cloud.signatures import SKEW, Signed
 from moorage.api.dialects import Answer
 from moorage.api.front import nothing_here
@@ -48,7 +48,7 @@ class CloudApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call, or refuse it in the provider's dialect; a path that is none of the API's is no call."""
-        if not scope["path"].startswith(tuple(f"{prefix}/" for prefix in PREFIXES)):
+        if not scope["path"].startswith((*(f"{prefix}/" for prefix in PREFIXES), OF_IAM)):
             await nothing_here(scope, receive, send)
             return
         try:

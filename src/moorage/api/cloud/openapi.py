@@ -11,7 +11,7 @@ from moorage import __version__, cookies
 from moorage.api.cloud import tokens
 from moorage.api.cloud.asks import Needs
 from moorage.api.cloud.models import ADDED, Refusal
-from moorage.api.cloud.routes import PREFIXES, Route
+from moorage.api.cloud.routes import OF_IAM, PREFIXES, Route
 from moorage.cloud import members
 
 _REFERENCE: Final = "#/components/schemas/{name}"
@@ -38,6 +38,7 @@ _PARAMETERS: Final = {
     "memberId": "The member's id",
     "invitationId": "The invitation's id",
     "policyId": "The policy's id",
+    "resourceURN": "The resource's URN",
     "user": "The user's name",
     "activityId": "The activity's id, R01 to R49",
     "eventId": "The event's id",
@@ -83,6 +84,8 @@ def _operation(route: Route, shown: dict[str, Any]) -> dict[str, Any]:
             "default": _content("Refused", shown[_key(Refusal)]),
         },
     }
+    if route.path.startswith(OF_IAM):
+        operation["servers"] = [{"url": "/"}]
     if route.takes is not None:
         operation["requestBody"] = {"content": {"application/json": {"schema": shown[_key(route.takes)]}}}
     if route.needs is Needs.ROLE:

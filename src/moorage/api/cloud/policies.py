@@ -139,7 +139,7 @@ class Policies:
         given, home = ask.read(PolicyGiven), ask.allowed.cloud_project
 
         async def work(tx: Tx) -> Policy:
-            terms = await self._checked(tx, home, given)
+            terms = await self.checked(tx, home, given)
             return await policies.create(tx, home.id, home.account_id, terms, ask.origin)
 
         return _shown(await self.db.change(work))
@@ -154,7 +154,7 @@ class Policies:
 
         async def work(tx: Tx) -> Policy:
             await policies.get(tx, home.id, _id(ask))
-            terms = await self._checked(tx, home, given)
+            terms = await self.checked(tx, home, given)
             return await policies.change(tx, home.id, home.account_id, _id(ask), terms, ask.origin)
 
         return _shown(await self.db.change(work))
@@ -171,7 +171,7 @@ class Policies:
             for action, summary in sorted(self.known())
         ]
 
-    async def _checked(self, tx: Tx, home: CloudProject, given: PolicyGiven) -> Terms:
+    async def checked(self, tx: Tx, home: CloudProject, given: PolicyGiven) -> Terms:
         """Read a policy's terms, or raise BodyInvalid, which names the field and the rule."""
         name = texts.checked(given.name, "name", least=1, most=LONGEST_NAME)
         description = texts.checked(given.description, "description", least=0, most=LONGEST_DESCRIPTION)

@@ -17,8 +17,12 @@ from moorage.errors import Problem
 
 PREFIXES: Final = ("/1.0", "/v1")
 """Clients ask under either: those that know /v1 take /1.0 off their endpoint first."""
+OF_IAM: Final = "/v2/iam/"
+"""What the original has under /v2 alone stands so in the table."""
 LONGEST_PATH: Final = 1024
 ORDER: Final = "containerRegistry/create"
+
+URN: Final = "resourceURN"
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _NOTED: Final = "/v1"
@@ -110,7 +114,9 @@ class Table:
     def find(self, method: str, path: str) -> Found:
         """Find a call, or raise CallUnknown or MethodUnknown."""
         prefix = next((one for one in PREFIXES if path.startswith(f"{one}/")), None)
-        if prefix is None or len(path) > LONGEST_PATH:
+        if path.startswith(OF_IAM):
+            prefix = ""
+        if prefix is None or len(path) > LONGEST_PATH or (prefix and path.startswith(prefix + OF_IAM)):
             raise CallUnknown
         below = path.removeprefix(prefix)
         # Whoever asks under /v1 may have been granted the call by that name, too.
@@ -125,4 +131,5 @@ class Table:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", path))
+    # A URN has slashes, which clients escape and servers give back.
+    return re.compile(_PARAMETER.sub(lambda one: f"(?P<{one[1]}>{'.+' if one[1] == URN else '[^/]+'})", path))
