@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from moorage.cloud import catalogue, devices, mails, metering
+from moorage.cloud import catalogue, devices, idempotency, mails, metering
 from moorage.cloud.alerts import Alerts
 from moorage.cloud.metering import Metering, Stored
 from moorage.cloud.webhooks import Sender
@@ -100,5 +100,6 @@ class Accounting:
         """Drop what is older than it is kept."""
         now = self.platform.now()
         await self.metering.prune(now - self.kept)
+        await idempotency.drop_old(self.platform)
         while await mails.drop_old(self.platform, now - self.mails_kept):
             pass

@@ -169,6 +169,7 @@ async def _files(folder: Path, store: BlobStore, opening: contextlib.AsyncExitSt
         # Closed, all of it stands in the one file.
         await directory.close()
         await asyncio.to_thread(begun.rename, folder / CELL_FILE)
+        await asyncio.to_thread(begun.with_name(f"{begun.name}.lock").unlink, missing_ok=True)
 
     return _There(directory, rows, store, registry, finish)
 

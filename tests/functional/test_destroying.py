@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, select, update
 
 from moorage.cloud import (
     certificates,
@@ -22,15 +23,16 @@ from moorage.cloud import (
     restrictions,
     signing,
 )
+from moorage.cloud.alerts import Alerts
 from moorage.cloud.errors import RegistryUnknown
 from moorage.cloud.events import SYSTEM, Origin
 from moorage.cloud.provisioning import NoPortFree
 from moorage.cloud.reconciling import Reconcile
 from moorage.cloud.registries import Registry
 from moorage.cloud.restrictions import Wanted
-from moorage.db import Statement
+from moorage.db import Statement, platform
 from moorage.db.cell import address_rules
-from moorage.db.platform import cloud_event, cloud_registry, cloud_restrictions, destruction
+from moorage.db.platform import cloud_event, cloud_registry, cloud_restrictions, destruction, login
 from moorage.db.tables import metadata
 from moorage.registry import fsck
 from moorage.registry.address_rules import Part
@@ -54,6 +56,7 @@ EARLIER = Statement(
 LONG_AGO = Statement(
     update(cloud_registry).where(cloud_registry.c.id == bindparam("which")).values(updated_at=1)
 )
+ADDRESSED = Statement(update(login).where(login.c.id == bindparam("which")).values(email=bindparam("email")))
 LATER = Statement(
     update(cloud_registry).where(cloud_registry.c.id == bindparam("which")).values(closed_at=bindparam("at"))
 )
@@ -114,6 +117,16 @@ async def rows(orders: Orders, entry: Entry) -> list[str]:
         ]
     finally:
         await connection.close()
+
+
+async def tables_with(orders: Orders, word: str) -> list[str]:
+    """List the platform's tables in which a word stands anywhere."""
+    found = []
+    for table in platform.metadata.sorted_tables:
+        held = await orders.platform.all(Statement(select(table)))
+        if any(word in str(value) for row in held for value in row):
+            found.append(table.name)
+    return found
 
 
 async def certificate(orders: Orders, found: Registry) -> dict[str, Any]:
@@ -204,6 +217,36 @@ async def test_what_remains_names_no_person_and_no_word_of_the_customer(orders: 
     kept = Statement(cloud_restrictions.select().where(cloud_restrictions.c.cloud_registry_id == doomed.id))
     rules = Statement(address_rules.select().where(address_rules.c.entry_id == entry.id))
     assert await orders.platform.one(kept) is await orders.world.parts.cell.one(rules) is None
+
+
+@pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"], indirect=True)
+async def test_no_table_of_the_platform_has_a_word_of_it_left(orders: Orders, api: Api):
+    """What the API answered is kept for who sends an order again, and a warning stands in a mail: both name it."""
+    word = f"secret-{secrets.token_hex(6)}"
+    name = f"the {word}"
+    await orders.platform.write(ADDRESSED, which=api.owner.login, email="owner@example.com")
+    ordered = await api.owner.call(
+        "POST", "/containerRegistry", {"name": name, "region": "LOCAL"}, **{"Idempotency-Key": word}
+    )
+    await orders.work()
+    row = await registries.find(orders.platform, ordered.json()["id"])
+    assert row is not None
+    alerts = Alerts(orders.platform, "en")
+    assert row.entry_uuid is not None
+    assert await alerts.look(row.entry_uuid, 99, 100)
+    await orders.work()
+    before = await tables_with(orders, word)
+
+    await api.owner.call("DELETE", f"/containerRegistry/{row.id}")
+    await orders.work()
+    await orders.over(row)
+    await orders.reconcile(Reconcile(row.id))
+    await orders.work()
+    await orders.reconcile(Reconcile(row.id))
+
+    assert (await orders.again(row)).destroyed_at is not None
+    assert {"cloud_registry", "cloud_event", "idempotency", "mail"} <= set(before)
+    assert await tables_with(orders, word) == []
 
 
 @BOTH

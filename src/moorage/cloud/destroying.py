@@ -31,7 +31,16 @@ from moorage.db import Database, Statement, Tx, insert
 from moorage.db.cell import address_rules
 from moorage.db.destroying import Rows
 from moorage.db.files import FileUsed
-from moorage.db.platform import cloud_event, cloud_outbox, cloud_registry, cloud_restrictions, destruction
+from moorage.db.platform import (
+    cloud_event,
+    cloud_outbox,
+    cloud_registry,
+    cloud_restrictions,
+    destruction,
+    idempotency,
+    mail,
+    storage_alert,
+)
 from moorage.identity.keys import MasterKey
 from moorage.registry.directory import Entry
 from moorage.storage import BlobStore
@@ -124,6 +133,19 @@ _FORGET = Statement(
 )
 
 _NO_RULES = Statement(delete(address_rules).where(address_rules.c.entry_id == bindparam("entry")))
+_NO_ANSWERS = Statement(
+    delete(idempotency).where(
+        idempotency.c.account_id == bindparam("account"), idempotency.c.body.contains(bindparam("registry"))
+    )
+)
+_NO_MAILS = Statement(
+    delete(mail).where(
+        mail.c.event.in_(select(cloud_event.c.uuid).where(cloud_event.c.target == bindparam("registry")))
+    )
+)
+_NO_ALERTS = Statement(
+    delete(storage_alert).where(storage_alert.c.cloud_registry_id == bindparam("registry"))
+)
 _NO_RESTRICTIONS = Statement(
     delete(cloud_restrictions).where(cloud_restrictions.c.cloud_registry_id == bindparam("registry"))
 )
@@ -238,6 +260,9 @@ class Destroyer:
             await provisioning.forget_name(self.ground.cell, entry.id)
             await self.ground.cell.write(_NO_RULES, entry=entry.id)
         await self.platform.write(_NO_RESTRICTIONS, registry=found.id)
+        await self.platform.write(_NO_ANSWERS, account=found.account_id, registry=found.id)
+        await self.platform.write(_NO_MAILS, registry=found.id)
+        await self.platform.write(_NO_ALERTS, registry=found.id)
         if await self.platform.one(_WAITING, target=found.id) is not None:
             raise NotYet("the platform's outbox still holds events of it")
         begun = await self.platform.one(_FIND, registry=found.id)

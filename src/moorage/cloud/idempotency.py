@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, select
 
-from moorage.db import Statement, Tx, insert
+from moorage.db import Database, Statement, Tx, insert
 from moorage.db.platform import idempotency
 from moorage.errors import Problem
 
@@ -40,6 +40,9 @@ _DROP = Statement(
 )
 
 
+_DROP_ALL = Statement(delete(idempotency).where(idempotency.c.created_at <= bindparam("before")))
+
+
 class IdempotencyKeyInvalid(Problem):
     """The key breaks a rule."""
 
@@ -50,6 +53,11 @@ class IdempotencyKeyReused(Problem):
     """The key names another order."""
 
     code, status, summary = "CONFLICT", 409, "this key was sent with another order"
+
+
+async def drop_old(db: Database) -> int:
+    """Drop the answers that nobody asks for by their keys any more; give how many."""
+    return await db.write(_DROP_ALL, before=db.now() - KEPT)
 
 
 async def once(
