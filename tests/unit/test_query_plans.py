@@ -79,7 +79,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connectio
 FILL = """
 INSERT INTO registry (registry_id, clock, limit_bytes, lease, trash_window, backup_window)
   VALUES (1, 0, -1, 1, 1, 1);
-INSERT INTO project (registry_id, id, name, created_at) SELECT 1, n, 'team' || n, 0 FROM generate_series(1, 20) n;
+INSERT INTO project (registry_id, id, name, created_at) SELECT 1, n, 'team' || n, 0 FROM generate_series(1, 5000) n;
 INSERT INTO repository (registry_id, id, project_id, name, created_at)
   SELECT 1, n, 1 + n % 20, 'team/app' || n, 0 FROM generate_series(1, 200) n;
 INSERT INTO manifest (registry_id, id, repository_id, digest, media_type, artifact_type, subject, size, content_size,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete
+from sqlalchemy import bindparam, delete, func, select, union_all
 
-from moorage.db import Statement, insert
-from moorage.db.tables import member, user_group, user_group_member
+from moorage.db import Statement, insert, one_of
+from moorage.db.tables import member, project, user_group, user_group_member
 
 if TYPE_CHECKING:
-    from moorage.db import Tx
+    from moorage.db import Reader, Tx
     from moorage.identity.roles import Role
 
 _adds = insert(member).values(
@@ -41,6 +41,38 @@ _REMOVE_USER = Statement(
 _REMOVE_GROUP = Statement(
     delete(member).where(member.c.project_id == bindparam("project"), member.c.group_id == bindparam("group"))
 )
+_through_groups = (
+    user_group_member.c.user_id == bindparam("user"),
+    user_group.c.deleted_at.is_(None),
+)
+_ROLES_IN = Statement(
+    union_all(
+        select(member.c.project_id, member.c.role).where(
+            member.c.user_id == bindparam("user"), one_of(member.c.project_id, "projects")
+        ),
+        select(member.c.project_id, member.c.role)
+        .join_from(user_group_member, user_group, user_group.c.id == user_group_member.c.group_id)
+        .join(member, member.c.group_id == user_group.c.id)
+        .where(*_through_groups, one_of(member.c.project_id, "projects")),
+    )
+)
+_ROLES_OF = Statement(
+    union_all(
+        select(project.c.name, member.c.role)
+        .join_from(member, project, project.c.id == member.c.project_id)
+        .where(member.c.user_id == bindparam("user"), project.c.deleted_at.is_(None)),
+        select(project.c.name, member.c.role)
+        .join_from(user_group_member, user_group, user_group.c.id == user_group_member.c.group_id)
+        .join(member, member.c.group_id == user_group.c.id)
+        .join(project, project.c.id == member.c.project_id)
+        .where(*_through_groups, project.c.deleted_at.is_(None)),
+    )
+)
+_COUNT_ROLES = Statement(
+    select(member.c.role, func.count().label("n"))
+    .where(member.c.project_id == bindparam("project"))
+    .group_by(member.c.role)
+)
 _ADD_GROUP = Statement(
     insert(user_group)
     .values(
@@ -62,6 +94,24 @@ _LEAVE = Statement(
         user_group_member.c.user_id == bindparam("user"),
     )
 )
+
+
+async def roles_in(reader: Reader, user: int, projects: list[int]) -> dict[int, list[int]]:
+    """Give the roles that a user has in each of some projects, their own and their groups'."""
+    found: dict[int, set[int]] = {}
+    for row in await reader.all(_ROLES_IN, user=user, projects=projects):
+        found.setdefault(row.project_id, set()).add(row.role)
+    return {project: sorted(roles) for project, roles in found.items()}
+
+
+async def roles_of(reader: Reader, user: int) -> list[tuple[str, int]]:
+    """Give all projects that a user is a member of, by name, with the role (or several) there."""
+    return [(row.name, row.role) for row in await reader.all(_ROLES_OF, user=user)]
+
+
+async def count_roles(reader: Reader, project: int) -> dict[int, int]:
+    """Count the members of a project by their role."""
+    return {row.role: row.n for row in await reader.all(_COUNT_ROLES, project=project)}
 
 
 async def set_user(tx: Tx, project: int, user: int, role: Role) -> None:

@@ -82,6 +82,9 @@ _SECRET_BESIDE_OLD = Statement(
 _DELETE = Statement(
     update(robot).where(*_HERE).values(deleted_at=bindparam("now"), disabled=1, valid_from=bindparam("now"))
 )
+_OF_PROJECT = Statement(
+    select(robot.c.id).where(robot.c.project_id == bindparam("project"), robot.c.deleted_at.is_(None))
+)
 _LIVES = Statement(select(robot.c.project_id, robot.c.name).where(*_HERE))
 
 
@@ -208,6 +211,12 @@ async def remove(tx: Tx, number: int) -> None:
     """Delete a robot. The number is never given again."""
     await _change(tx, _DELETE, number)
     await tx.run(_TAKE_ALL, robot=number)
+
+
+async def remove_of_project(tx: Tx, project: int) -> None:
+    """Delete the robots of a project."""
+    for row in await tx.all(_OF_PROJECT, project=project):
+        await remove(tx, row.id)
 
 
 async def _change(tx: Tx, statement: Statement, number: int, **values: object) -> None:

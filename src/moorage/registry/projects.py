@@ -10,8 +10,16 @@ from sqlalchemy import bindparam, delete, exists, select, update
 
 from moorage.db import Reader, Statement, Tx, insert
 from moorage.db.tables import project, registry, repository
+from moorage.errors import Problem
 from moorage.oci import names
 from moorage.registry.errors import NameTaken
+
+
+class StillHolds(Problem):
+    """Something stands in the project, which it is not deleted with."""
+
+    code, status, summary = "PRECONDITION", 412, "the project is not empty"
+
 
 LIVE = "live"
 BEGUN = "begun"
@@ -86,6 +94,18 @@ _SET_LIMIT = Statement(
     update(project)
     .where(project.c.id == bindparam("project"))
     .values(limit_bytes=bindparam("bytes"), updated_at=bindparam("at"))
+)
+_TOUCH = Statement(
+    update(project).where(project.c.id == bindparam("project")).values(updated_at=bindparam("at"))
+)
+_HOLDS = Statement(
+    select(repository.c.state)
+    .where(repository.c.project_id == bindparam("project"), repository.c.deleted_at.is_(None))
+    .order_by(repository.c.state.desc())
+    .limit(1)
+)
+_DELETE = Statement(
+    update(project).where(project.c.id == bindparam("project")).values(deleted_at=bindparam("at"))
 )
 _CREATES = Statement(select(registry.c.creates_projects))
 
@@ -162,6 +182,29 @@ async def set_public(tx: Tx, found: Project, *, public: bool) -> None:
 async def set_limit(tx: Tx, found: Project, limit_bytes: int) -> None:
     """Limit what a project may store, in bytes; -1 for no limit. What is stored already stays."""
     await tx.run(_SET_LIMIT, project=found.id, bytes=limit_bytes, at=tx.at)
+
+
+async def touch(tx: Tx, number: int) -> None:
+    """Note that something about a project has changed."""
+    await tx.run(_TOUCH, project=number, at=tx.at)
+
+
+async def holds(reader: Reader, number: int) -> str:
+    """Say what keeps a project from being deleted; nothing if nothing does."""
+    row = await reader.one(_HOLDS, project=number)
+    if row is None:
+        return ""
+    if row.state == LIVE:
+        return "the project contains repositories, can not be deleted"
+    return "an upload into the project is on its way, can not be deleted"
+
+
+async def remove(tx: Tx, found: Project) -> None:
+    """Put a project in the trash, or raise StillHolds; its name is free for another."""
+    if reason := await holds(tx, found.id):
+        raise StillHolds(reason, project=found.name)
+    await tx.run(_DELETE, project=found.id, at=tx.at)
+    await tx.touch_access()
 
 
 async def created_by_push(reader: Reader) -> bool:

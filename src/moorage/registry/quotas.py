@@ -93,6 +93,7 @@ _ROOM = Statement(
 )
 
 
+_STORED = Statement(select(registry.c.used, registry.c.limit_bytes))
 # Those that nobody continues are dropped in time, and few stand at once.
 _COMING = Statement(
     select(
@@ -237,3 +238,9 @@ def _exceeded(rule: str, would_use: int, limit: int, more: int) -> QuotaExceeded
         "delete what is no longer needed or raise the limit. Pulls and deletes go on"
     )
     return QuotaExceeded(message, rule=rule, limit=limit, used=would_use - more, requested=more)
+
+
+async def stored(reader: Reader) -> tuple[int, int]:
+    """Say how much a registry stores, and how much it may (-1: no limit)."""
+    row = await reader.one(_STORED)
+    return int(row.used), int(row.limit_bytes)

@@ -10,14 +10,21 @@ from moorage.api import dialects
 from moorage.api.harbor import answers, bodies, csrf, not_yet, off
 from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
 from moorage.api.harbor.callers import Callers, covers
+from moorage.api.harbor.configurations import Configurations
+from moorage.api.harbor.labels import Labels
+from moorage.api.harbor.logs import Logs
+from moorage.api.harbor.metadata import Metadata
 from moorage.api.harbor.operations import OPERATIONS, PREFIX, Needs
 from moorage.api.harbor.people import People
 from moorage.api.harbor.permissions import OwnPermissions
 from moorage.api.harbor.problems import Forbidden, MethodNotAllowed, Unauthorized
+from moorage.api.harbor.projects import Projects
+from moorage.api.harbor.quotas import Quotas
 from moorage.api.harbor.repositories import Repositories
 from moorage.api.harbor.routes import Table
 from moorage.api.harbor.signing_in import PREFIX as SIGNING_IN
 from moorage.api.harbor.signing_in import SigningIn
+from moorage.api.harbor.system import System
 from moorage.api.http.bodies import Body
 from moorage.errors import Problem
 from moorage.identity.callers import ANONYMOUS
@@ -135,6 +142,13 @@ def table() -> Table:
         People().answers(),
         OwnPermissions().answers(),
         Repositories().answers(),
+        System().answers(),
+        Configurations().answers(),
+        Projects().answers(),
+        Metadata().answers(),
+        Quotas().answers(),
+        Labels().answers(),
+        Logs().answers(),
     )
 
 

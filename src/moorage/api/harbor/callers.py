@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from moorage import logs
 from moorage.api.harbor import csrf
-from moorage.identity import configuration, sessions
+from moorage.identity import configurable, sessions
 from moorage.identity.access import NOBODY, Identified
 from moorage.oci import errors as oci
 from moorage.registry import denials
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from moorage.identity.roles import OciAction, Permission
     from moorage.registry.opened import Registry
 
-SESSION_TIMEOUT: Final = "session_timeout"
-_MOST_MINUTES: Final = 100_000
 
 # A token is made for images. What it lets its bearer do here is to read and to delete what it was made for, in that very
 # repository; whatever else the account may takes the account's own name and password.
@@ -68,9 +66,8 @@ class Callers:
         self.registry.gathered.note(seen, logs.request_id.get())
 
     async def _minutes(self) -> int:
-        found = (await configuration.get(self.registry.db, SESSION_TIMEOUT)).get(SESSION_TIMEOUT)
-        known = found is not None and found.text.isdigit()
-        return min(int(found.text), _MOST_MINUTES) if known and found is not None else sessions.TIMEOUT
+        timeout = await configurable.values(self.registry.db, configurable.SESSION_TIMEOUT)
+        return int(timeout[configurable.SESSION_TIMEOUT])
 
 
 def covers(who: Identified, permission: Permission | None, repository: str) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from moorage import logs
 from moorage.api.harbor import answers, bodies, csrf
 from moorage.api.harbor.problems import BadRequest, Forbidden, MethodNotAllowed, NotFound, Unauthorized
-from moorage.identity import configuration, sessions, users
+from moorage.identity import configurable, sessions, users
 from moorage.oci import errors as oci
 from moorage.registry.events import Origin, record
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from moorage.identity.callers import Caller
 
 PREFIX: Final = "/c/"
-SELF_REGISTRATION: Final = "self_registration"
 _MOST_FIELDS: Final = 20
 
 Form = Mapping[str, str]
@@ -94,8 +93,8 @@ class SigningIn:
         """Say whether a name or a mail address is taken: to administrators, and to whoever may register."""
         db = self.callers.registry.db
         caller: Caller = (await self.callers.identify(scope)).caller
-        opened = (await configuration.get(db, SELF_REGISTRATION)).get(SELF_REGISTRATION)
-        if not caller.admin and (opened is None or opened.text != "true"):
+        opened = (await configurable.values(db, configurable.SELF_REGISTRATION)).values()
+        if not caller.admin and not any(opened):
             raise Forbidden("only administrators may ask who there is, unless anybody may register")
         target, value = form.get("target", ""), form.get("value", "")
         if target not in {"username", "email"}:

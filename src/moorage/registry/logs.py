@@ -1,0 +1,145 @@
+"""The record as Harbor's audit log shows it: who did what to which resource, the latest first.
+
+A kind of event that Harbor has a name for stands in KINDS; others are in the record alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import bindparam
+
+from moorage.db import Reader, one_of
+from moorage.db import pages as db_pages
+from moorage.db.pages import Asked, Condition, How, Listing, QueryInvalid
+from moorage.db.tables import event
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What Harbor calls an event: an operation on a type of resource."""
+
+    operation: str
+    resource_type: str
+
+
+KINDS: Final[Mapping[str, Named]] = {
+    "manifest.push": Named("create", "artifact"),
+    "manifest.pull": Named("pull", "artifact"),
+    "manifest.delete": Named("delete", "artifact"),
+    "tag.create": Named("create", "tag"),
+    "tag.delete": Named("delete", "tag"),
+    "repository.update": Named("update", "repository"),
+    "repository.delete": Named("delete", "repository"),
+    "project.create": Named("create", "project"),
+    "project.update": Named("update", "project"),
+    "project.delete": Named("delete", "project"),
+    "member.create": Named("create", "member"),
+    "member.update": Named("update", "member"),
+    "member.delete": Named("delete", "member"),
+    "robot.create": Named("create", "robot"),
+    "robot.update": Named("update", "robot"),
+    "robot.delete": Named("delete", "robot"),
+    "user.create": Named("create", "user"),
+    "user.update": Named("update", "user"),
+    "user.admin": Named("update", "user"),
+    "user.delete": Named("delete", "user"),
+    "user.login": Named("login", "user"),
+    "user.logout": Named("logout", "user"),
+    "label.create": Named("create", "label"),
+    "label.update": Named("update", "label"),
+    "label.delete": Named("delete", "label"),
+    "quota.update": Named("update", "quota"),
+    "configuration.update": Named("update", "configuration"),
+}
+_ALL: Final = list(KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the log."""
+
+    id: int
+    at: int
+    actor: str
+    resource: str
+    named: Named
+    succeeded: bool
+
+
+def _kinds_by(part: str) -> db_pages.Special:
+    """Make what finds the kinds of event whose operation, or type of resource, is asked for."""
+
+    def made(asked: Condition, name: str) -> tuple[Any, object]:
+        if asked.how is How.RANGE:
+            raise QueryInvalid(f"{part} is no range", value=part)
+        fits: Any = (
+            (lambda text: asked.values[0] in text) if asked.how is How.FUZZY else asked.values.__contains__
+        )
+        return one_of(event.c.kind, name), [kind for kind, one in KINDS.items() if fits(getattr(one, part))]
+
+    return made
+
+
+def _listing(*where: Any) -> Listing:
+    return Listing(
+        shown=(
+            event.c.id,
+            event.c.at,
+            event.c.actor,
+            event.c.target,
+            event.c.project,
+            event.c.kind,
+            event.c.outcome,
+        ),
+        source=event,
+        id=event.c.id,
+        where=(one_of(event.c.kind, "kinds"), *where),
+        keys={
+            "id": db_pages.number(event.c.id),
+            "op_time": db_pages.time(event.c.at),
+            "username": db_pages.text(event.c.actor),
+            "resource": db_pages.text(event.c.target),
+            "project": db_pages.text(event.c.project),
+        },
+        order=(("op_time", True),),
+        special={"operation": _kinds_by("operation"), "resource_type": _kinds_by("resource_type")},
+    )
+
+
+_EVERYWHERE = _listing()
+_OF_PROJECT = _listing(event.c.project == bindparam("project"))
+_OF_PROJECTS = _listing(one_of(event.c.project, "projects"))
+
+
+async def page(reader: Reader, asked: Asked) -> tuple[list[Entry], int]:
+    """Give a page of the whole log, and how long it is."""
+    return await _page(_EVERYWHERE, reader, asked, {})
+
+
+async def page_of(reader: Reader, project: str, asked: Asked) -> tuple[list[Entry], int]:
+    """Give a page of a project's log, and how long it is."""
+    return await _page(_OF_PROJECT, reader, asked, {"project": project})
+
+
+async def page_of_all(reader: Reader, projects: list[str], asked: Asked) -> tuple[list[Entry], int]:
+    """Give a page of the log of some projects together, and how long it is."""
+    return await _page(_OF_PROJECTS, reader, asked, {"projects": projects})
+
+
+async def _page(
+    listing: Listing, reader: Reader, asked: Asked, of: dict[str, object]
+) -> tuple[list[Entry], int]:
+    rows = await listing.page(reader, asked, kinds=_ALL, **of)
+    return [_entry(row) for row in rows], await listing.count(reader, asked, kinds=_ALL, **of)
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(
+        row.id,
+        row.at,
+        row.actor or "anonymous",
+        row.target or row.project,
+        KINDS[row.kind],
+        row.outcome == "success",
+    )

@@ -1,0 +1,188 @@
+"""Projects as lists show them: who may see which, a page at a time, with what stands beside each in a few queries a page."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, literal_column, or_, select
+
+from moorage.db import Reader, Statement, one_of
+from moorage.db import pages as db_pages
+from moorage.db.pages import Asked, Condition, Listing
+from moorage.db.tables import member, project, repository, user, user_group, user_group_member
+from moorage.identity.callers import Caller
+
+# Written as constants, since an index that holds live rows alone is used only by who is seen to ask for these.
+LIVE: Final = (project.c.deleted_at.is_(None), project.c.state == literal_column("'live'"))
+LIVE_REPOSITORIES: Final = (
+    repository.c.deleted_at.is_(None),
+    repository.c.state == literal_column("'live'"),
+)
+
+_public = project.c.public == 1
+_member_of = select(member.c.project_id).where(member.c.user_id == bindparam("user"))
+_in_group_of = (
+    select(member.c.project_id)
+    .join_from(user_group_member, member, member.c.group_id == user_group_member.c.group_id)
+    .join(user_group, user_group.c.id == user_group_member.c.group_id)
+    .where(user_group_member.c.user_id == bindparam("user"), user_group.c.deleted_at.is_(None))
+)
+_mine = or_(project.c.id.in_(_member_of), project.c.id.in_(_in_group_of))
+_named = one_of(project.c.name, "names")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A project as lists show it."""
+
+    id: int
+    name: str
+    public: bool
+    limit_bytes: int
+    used: int
+    owner_id: int | None
+    owner: str | None
+    created_at: int
+    updated_at: int
+
+
+def _owner(asked: Condition, name: str) -> tuple[Any, object]:
+    chosen = select(user.c.id).where(user.c.name == bindparam(name), user.c.deleted_at.is_(None))
+    return project.c.owner_id.in_(chosen), asked.values[0]
+
+
+def _listing(*seen: Any) -> Listing:
+    return Listing(
+        shown=(
+            project.c.id, project.c.name, project.c.public, project.c.limit_bytes, project.c.used, project.c.owner_id,
+            user.c.name.label("owner"), project.c.created_at,
+            func.coalesce(project.c.updated_at, project.c.created_at).label("updated_at"),
+        ),
+        source=project.outerjoin(user, user.c.id == project.c.owner_id),
+        inner=project,
+        id=project.c.id,
+        where=(*LIVE, *seen),
+        keys={
+            "name": db_pages.text(project.c.name),
+            "project_id": db_pages.number(project.c.id),
+            "public": db_pages.flag(project.c.public),
+            "owner_id": db_pages.number(project.c.owner_id),
+            "creation_time": db_pages.time(project.c.created_at),
+            "update_time": db_pages.time(project.c.updated_at),
+            "used.storage": db_pages.number(project.c.used),
+            "hard.storage": db_pages.number(project.c.limit_bytes),
+        },
+        order=(("name", False),),
+        special={"owner": _owner},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Which projects somebody sees in lists, and what that asks for."""
+
+    kind: str
+    params: dict[str, object]
+
+
+ALL: Final = Audience("all", {})
+PUBLIC: Final = Audience("public", {})
+_LISTS: Final = {
+    "all": _listing(),
+    "public": _listing(_public),
+    "user": _listing(or_(_public, _mine)),
+    "mine": _listing(_mine),
+    "names": _listing(or_(_public, _named)),
+}
+_COUNTS: Final = {
+    kind: Statement(
+        select(project.c.public, func.count().label("n")).where(*LIVE, *seen).group_by(project.c.public)
+    )
+    for kind, seen in {"all": (), "public": (_public,), "mine": (_mine,), "names": (_named,)}.items()
+}
+_REPOSITORY_COUNTS: Final = {
+    kind: Statement(
+        select(project.c.public, func.count().label("n"))
+        .select_from(repository.join(project, project.c.id == repository.c.project_id))
+        .where(*LIVE_REPOSITORIES, *LIVE, *seen)
+        .group_by(project.c.public)
+    )
+    for kind, seen in {"all": (), "public": (_public,), "mine": (_mine,), "names": (_named,)}.items()
+}
+_within = (
+    select(func.count())
+    .select_from(repository)
+    .where(repository.c.project_id == project.c.id, *LIVE_REPOSITORIES)
+    .scalar_subquery()
+)
+# A count for each, not one for all in groups: PostgreSQL would go through every project's repositories in order for those.
+_REPOSITORIES = Statement(select(project.c.id, _within.label("n")).where(one_of(project.c.id, "projects")))
+_FOUND: Final = {
+    kind: Statement(
+        select(
+            repository.c.id, repository.c.name, project.c.id.label("project_id"),
+            project.c.name.label("project"), project.c.public,
+        )
+        .select_from(repository.join(project, project.c.id == repository.c.project_id))
+        .where(
+            *LIVE_REPOSITORIES, *LIVE, *seen,
+            func.replace(repository.c.name, bindparam("part"), "") != repository.c.name,
+        )
+        .order_by(repository.c.name)
+        .limit(bindparam("most"))
+    )
+    for kind, seen in {
+        "all": (), "public": (_public,), "user": (or_(_public, _mine),), "names": (or_(_public, _named),),
+    }.items()
+}  # fmt: skip
+
+
+def of_user(caller: Caller) -> Audience:
+    """Give what a user sees: public projects, and those that they are a member of."""
+    return Audience("user", {"user": caller.id})
+
+
+def of_names(names: list[str]) -> Audience:
+    """Give what a robot of these projects sees: public projects, and these."""
+    return Audience("names", {"names": names})
+
+
+async def page(reader: Reader, audience: Audience, asked: Asked) -> list[Shown]:
+    """Give a page of the projects that somebody sees."""
+    rows = await _LISTS[audience.kind].page(reader, asked, **audience.params)
+    return [_shown(row) for row in rows]
+
+
+async def count(reader: Reader, audience: Audience, asked: Asked) -> int:
+    """Count the projects that somebody sees and a query finds."""
+    return await _LISTS[audience.kind].count(reader, asked, **audience.params)
+
+
+async def of(reader: Reader, number: int) -> Shown | None:
+    """Give one project as lists show it."""
+    one = Asked(conditions=(Condition("project_id", db_pages.How.EXACT, (str(number),)),))
+    rows = await _LISTS["all"].page(reader, one)
+    return _shown(rows[0]) if rows else None
+
+
+async def repositories_in(reader: Reader, projects: list[int]) -> dict[int, int]:
+    """Count the repositories of each of some projects."""
+    return {row.id: row.n for row in await reader.all(_REPOSITORIES, projects=projects)}
+
+
+async def counts(reader: Reader, audience: Audience) -> tuple[dict[bool, int], dict[bool, int]]:
+    """Count projects and repositories, the public ones apart: all, the public ones, or (mine, names) somebody's own."""
+    found = await reader.all(_COUNTS[audience.kind], **audience.params)
+    within = await reader.all(_REPOSITORY_COUNTS[audience.kind], **audience.params)
+    return {bool(row.public): row.n for row in found}, {bool(row.public): row.n for row in within}
+
+
+async def search_repositories(reader: Reader, audience: Audience, part: str, most: int) -> list[Any]:
+    """Give repositories that somebody sees, whose names have a part in them."""
+    return await reader.all(_FOUND[audience.kind], part=part, most=most, **audience.params)
+
+
+def _shown(row: Any) -> Shown:
+    return Shown(
+        row.id, row.name, bool(row.public), row.limit_bytes, row.used, row.owner_id, row.owner, row.created_at,
+        row.updated_at,
+    )  # fmt: skip
