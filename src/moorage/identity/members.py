@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, delete, func, select, union_all
+from sqlalchemy import bindparam, delete, func, select, union_all, update
 
-from moorage.db import Statement, insert, one_of
-from moorage.db.tables import member, project, user_group, user_group_member
+from moorage.db import Statement, insert, one_of, pages
+from moorage.db.pages import Listing
+from moorage.db.tables import member, project, user, user_group, user_group_member
+from moorage.errors import Problem
+from moorage.identity.roles import Role
 
 if TYPE_CHECKING:
     from moorage.db import Reader, Tx
-    from moorage.identity.roles import Role
 
 _adds = insert(member).values(
     project_id=bindparam("project"),
@@ -73,6 +76,28 @@ _COUNT_ROLES = Statement(
     .where(member.c.project_id == bindparam("project"))
     .group_by(member.c.role)
 )
+_NAME: Any = func.coalesce(user.c.name, user_group.c.name)
+_COLUMNS = (
+    member.c.id, member.c.project_id, member.c.user_id, member.c.group_id, member.c.role, _NAME.label("name"),
+)  # fmt: skip
+_SOURCE: Any = member.outerjoin(user, user.c.id == member.c.user_id).outerjoin(
+    user_group, user_group.c.id == member.c.group_id
+)
+_HERE = (member.c.id == bindparam("number"), member.c.project_id == bindparam("project"))
+_GET = Statement(select(*_COLUMNS).select_from(_SOURCE).where(*_HERE))
+_ADD = Statement(_adds.returning(member.c.id))
+_IS_USER = Statement(
+    select(member.c.id).where(
+        member.c.user_id == bindparam("user"), member.c.project_id == bindparam("project")
+    )
+)
+_IS_GROUP = Statement(
+    select(member.c.id).where(
+        member.c.group_id == bindparam("group"), member.c.project_id == bindparam("project")
+    )
+)
+_ROLE = Statement(update(member).where(*_HERE).values(**_changes))
+_REMOVE = Statement(delete(member).where(*_HERE))
 _ADD_GROUP = Statement(
     insert(user_group)
     .values(
@@ -94,6 +119,98 @@ _LEAVE = Statement(
         user_group_member.c.user_id == bindparam("user"),
     )
 )
+
+LISTED: Final = Listing(
+    shown=_COLUMNS,
+    source=_SOURCE,
+    id=member.c.id,
+    where=(member.c.project_id == bindparam("project"),),
+    keys={"entity_name": pages.text(_NAME), "role_id": pages.number(member.c.role)},
+    order=(("entity_name", False),),
+)
+
+
+class MemberExists(Problem):
+    """Who is to be a member of the project is one."""
+
+    code, status, summary = "CONFLICT", 409, "the project has this member"
+
+
+class MemberUnknown(Problem):
+    """The project has no such member."""
+
+    code, status, summary = "NOT_FOUND", 404, "the project has no such member"
+
+
+class RoleUnknown(Problem):
+    """There is no such role."""
+
+    code, status, summary = "BAD_REQUEST", 400, "there is no such role"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user or a group (the other is None) in a role of a project."""
+
+    id: int
+    project: int
+    user: int | None
+    group: int | None
+    role: int
+    name: str
+
+
+def member_of(row: Any) -> Member:
+    """Read a row of the list."""
+    return Member(row.id, row.project_id, row.user_id, row.group_id, row.role, row.name or "")
+
+
+def role(number: int) -> Role:
+    """Give the role of this number, or raise RoleUnknown."""
+    try:
+        return Role(number)
+    except ValueError:
+        known = ", ".join(f"{one.value} ({one.shown})" for one in Role)
+        raise RoleUnknown(f"role {number} is none: it is one of {known}", role=number) from None
+
+
+async def get(db: Reader, project: int, number: int) -> Member:
+    """Give a member of a project, or raise MemberUnknown."""
+    row = await db.one(_GET, project=project, number=number)
+    if row is None:
+        raise MemberUnknown(
+            f"the project member is not found, project id {project}, member id {number}", member=number
+        )
+    return member_of(row)
+
+
+async def add(tx: Tx, project: int, role: Role, *, user: int | None = None, group: int | None = None) -> int:
+    """Make a user or a group a member of a project, and give the membership's number; or raise MemberExists."""
+    found = await (tx.one(_IS_USER, project=project, user=user) if user is not None
+                   else tx.one(_IS_GROUP, project=project, group=group))  # fmt: skip
+    if found is not None:
+        raise MemberExists("The project member specified already exist", member=found.id)
+    row = await tx.one(_ADD, project=project, user=user, group=group, role=int(role), now=tx.at)
+    await tx.touch_access()
+    return int(row.id)
+
+
+async def change_role(tx: Tx, project: int, number: int, role: Role) -> Member:
+    """Give a member another role, and tell what it was; or raise MemberUnknown."""
+    before = await get(tx, project, number)
+    await tx.run(_ROLE, project=project, number=number, role=int(role), now=tx.at)
+    await tx.touch_access()
+    return before
+
+
+async def remove(tx: Tx, project: int, number: int) -> Member | None:
+    """End a membership, and tell what it was; None where there was none."""
+    row = await tx.one(_GET, project=project, number=number)
+    if row is None:
+        return None
+    await tx.run(_REMOVE, project=project, number=number)
+    await tx.touch_access()
+    return member_of(row)
 
 
 async def roles_in(reader: Reader, user: int, projects: list[int]) -> dict[int, list[int]]:

@@ -23,6 +23,12 @@ class Role(IntEnum):
     MAINTAINER = 4
     LIMITED_GUEST = 5
 
+    @property
+    def shown(self) -> str:
+        """Give Harbor's name for the role: ``projectAdmin``."""
+        first, *rest = self.name.lower().split("_")
+        return first + "".join(part.title() for part in rest)
+
 
 class Permission(NamedTuple):
     """Leave to do one thing to one kind of resource."""

@@ -11,8 +11,10 @@ from moorage.api.harbor import answers, bodies, csrf, not_yet, off
 from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
 from moorage.api.harbor.callers import Callers, covers
 from moorage.api.harbor.configurations import Configurations
+from moorage.api.harbor.groups import Groups
 from moorage.api.harbor.labels import Labels
 from moorage.api.harbor.logs import Logs
+from moorage.api.harbor.members import Members
 from moorage.api.harbor.metadata import Metadata
 from moorage.api.harbor.operations import OPERATIONS, PREFIX, Needs
 from moorage.api.harbor.people import People
@@ -149,6 +151,8 @@ def table() -> Table:
         Quotas().answers(),
         Labels().answers(),
         Logs().answers(),
+        Members().answers(),
+        Groups().answers(),
     )
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 _NAMES = """
     listArtifacts CopyArtifact getArtifact deleteArtifact createTag listTags deleteTag listAccessories
     getVulnerabilitiesAddition getAddition addLabel removeLabel getIcon
-    listProjectMembers createProjectMember getProjectMember updateProjectMember deleteProjectMember
-    listUserGroups createUserGroup searchUserGroups getUserGroup updateUserGroup deleteUserGroup
     ListRobot CreateRobot GetRobotByID UpdateRobot RefreshSec DeleteRobot
     pingLdap searchLdapUser importLdapUser searchLdapGroup pingOIDC
     listArtifactsOfProject

@@ -1,0 +1,128 @@
+"""Groups of users: made and renamed by administrators, looked for by whoever makes them members of a project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from moorage.api.harbor import answers
+from moorage.api.harbor.problems import BadRequest
+from moorage.db.pages import Asked, Condition, How
+from moorage.identity import groups
+from moorage.registry.events import record
+
+if TYPE_CHECKING:
+    from moorage.api.dialects import Answer
+    from moorage.api.harbor.asks import Ask
+    from moorage.api.harbor.routes import Answers
+    from moorage.db import Tx
+    from moorage.identity.groups import Group
+
+
+class NewGroup(msgspec.Struct):
+    """A group to be made, or named by any of what tells it from others."""
+
+    id: int | None = None
+    group_name: str | None = None
+    group_type: int | None = None
+    ldap_group_dn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Answers what is asked about groups."""
+
+    def answers(self) -> Answers:
+        """Say who answers each operation."""
+        return {
+            "listUserGroups": self.list,
+            "createUserGroup": self.create,
+            "searchUserGroups": self.search,
+            "getUserGroup": self.get,
+            "updateUserGroup": self.update,
+            "deleteUserGroup": self.delete,
+        }
+
+    async def list(self, ask: Ask) -> Answer:
+        """Give a page of the groups."""
+        conditions = []
+        if name := ask.text("group_name"):
+            conditions.append(Condition("group_name", How.FUZZY, (name,)))
+        if dn := ask.text("ldap_group_dn"):
+            conditions.append(Condition("ldap_group_dn", How.EXACT, (dn.strip().lower(),)))
+        asked = Asked(ask.page.asked.number, ask.page.asked.size, tuple(conditions))
+        rows = await groups.LISTED.page(ask.db, asked)
+        shown = [_shown(groups.group(row)) for row in rows]
+        return answers.listed(ask, shown, await groups.LISTED.count(ask.db, asked))
+
+    async def search(self, ask: Ask) -> Answer:
+        """Give a page of the groups whose names have something in them."""
+        name = ask.text("groupname")
+        if not name:
+            raise BadRequest("need to provide groupname to search user group")
+        asked = Asked(
+            ask.page.asked.number, ask.page.asked.size, (Condition("group_name", How.FUZZY, (name,)),)
+        )
+        rows = [groups.group(row) for row in await groups.LISTED.page(ask.db, asked)]
+        shown = [{"id": one.id, "group_name": one.name, "group_type": one.type} for one in rows]
+        return answers.listed(ask, shown, await groups.LISTED.count(ask.db, asked))
+
+    async def create(self, ask: Ask) -> Answer:
+        """Make a group of a source that is asked when people sign in."""
+        given = ask.read(NewGroup)
+        source = groups.SOURCES.get(given.group_type or 0, groups.LOCAL)
+        if source == groups.LOCAL:
+            raise BadRequest(f"group_type is 1 (LDAP), 2 (HTTP) or 3 (OIDC), not {given.group_type}")
+        if source == groups.LDAP:
+            raise BadRequest(
+                f"LDAP Group DN is not found: DN:{given.ldap_group_dn or ''} (this registry asks no LDAP server)"
+            )
+        name = given.group_name or ""
+
+        async def work(tx: Tx) -> int:
+            number = await groups.add(tx, name, source)
+            await record(tx, "user-group.create", ask.origin, target=name, group=number, source=source)
+            return number
+
+        return answers.created(ask, await ask.db.change(work))
+
+    async def get(self, ask: Ask) -> Answer:
+        """Give a group."""
+        return answers.given(_shown(await groups.get(ask.db, _number(ask))))
+
+    async def update(self, ask: Ask) -> Answer:
+        """Give a group another name."""
+        number, name = _number(ask), ask.read(NewGroup).group_name or ""
+
+        async def work(tx: Tx) -> None:
+            before = await groups.rename(tx, number, name)
+            told = {"before": {"name": before.name}, "after": {"name": name}}
+            await record(tx, "user-group.update", ask.origin, target=name, group=number, **told)
+
+        await ask.db.change(work)
+        return answers.done()
+
+    async def delete(self, ask: Ask) -> Answer:
+        """Delete a group, which ceases to be a member of any project."""
+        number = _number(ask)
+
+        async def work(tx: Tx) -> None:
+            before = await groups.remove(tx, number)
+            await record(tx, "user-group.delete", ask.origin, target=before.name, group=number)
+
+        await ask.db.change(work)
+        return answers.done()
+
+
+def _number(ask: Ask) -> int:
+    number = ask.number("group_id")
+    if number <= 0:
+        raise BadRequest("the group id should be provided")
+    return number
+
+
+def _shown(group: Group) -> dict[str, object]:
+    dn = group.external if group.source == groups.LDAP else ""
+    return {"id": group.id, "group_name": group.name, "group_type": group.type, "ldap_group_dn": dn}

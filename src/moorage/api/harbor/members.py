@@ -1,0 +1,198 @@
+"""Members of a project: users and groups, each in one role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from moorage.api.harbor import answers
+from moorage.api.harbor.groups import NewGroup
+from moorage.api.harbor.problems import BadRequest
+from moorage.db.pages import Asked, Condition, How
+from moorage.identity import groups, members, profiles, users
+from moorage.identity.roles import OF_ROLE, Role
+from moorage.registry.events import record
+
+if TYPE_CHECKING:
+    from moorage.api.dialects import Answer
+    from moorage.api.harbor.asks import Ask
+    from moorage.api.harbor.routes import Answers
+    from moorage.db import Tx
+    from moorage.identity.members import Member
+
+
+class NamedUser(msgspec.Struct):
+    """A user, by number or by name."""
+
+    user_id: int | None = None
+    username: str | None = None
+
+
+class NewMember(msgspec.Struct):
+    """A member to be: a user or a group, in a role."""
+
+    role_id: int | None = None
+    member_user: NamedUser | None = None
+    member_group: NewGroup | None = None
+
+
+class NewRole(msgspec.Struct):
+    """Another role."""
+
+    role_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Who is to be a member: a user or a group, the other is None."""
+
+    name: str
+    user: int | None = None
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Answers what is asked about a project's members."""
+
+    def answers(self) -> Answers:
+        """Say who answers each operation."""
+        return {
+            "listProjectMembers": self.list,
+            "createProjectMember": self.create,
+            "getProjectMember": self.get,
+            "updateProjectMember": self.update,
+            "deleteProjectMember": self.delete,
+        }
+
+    async def list(self, ask: Ask) -> Answer:
+        """Give a page of the members, by name."""
+        name, page = ask.text("entityname"), ask.page.asked
+        conditions = (Condition("entity_name", How.EXACT, (name,)),) if name else ()
+        asked = Asked(page.number, page.size, conditions)
+        rows = await members.LISTED.page(ask.db, asked, project=ask.project.id)
+        shown = [_shown(members.member_of(row)) for row in rows]
+        return answers.listed(ask, shown, await members.LISTED.count(ask.db, asked, project=ask.project.id))
+
+    async def create(self, ask: Ask) -> Answer:
+        """Make a user or a group a member."""
+        given, project = ask.read(NewMember), ask.project
+
+        async def work(tx: Tx) -> int:
+            entity = await _entity(tx, given)
+            role = members.role(given.role_id or 0)
+            number = await members.add(tx, project.id, role, user=entity.user, group=entity.group)
+            await record(
+                tx, "member.create", ask.origin, project=project.name, target=entity.name, member=number,
+                role=role.shown,
+            )  # fmt: skip
+            return number
+
+        return answers.created(ask, await ask.db.change(work))
+
+    async def get(self, ask: Ask) -> Answer:
+        """Give a member."""
+        return answers.given(_shown(await members.get(ask.db, ask.project.id, _number(ask))))
+
+    async def update(self, ask: Ask) -> Answer:
+        """Give a member another role."""
+        number, project = _number(ask), ask.project
+        role = members.role(ask.read(NewRole).role_id or 0)
+
+        async def work(tx: Tx) -> None:
+            before = await members.change_role(tx, project.id, number, role)
+            told = {"before": {"role": _role(before.role)}, "after": {"role": role.shown}}
+            await record(
+                tx,
+                "member.update",
+                ask.origin,
+                project=project.name,
+                target=before.name,
+                member=number,
+                **told,
+            )
+
+        await ask.db.change(work)
+        return answers.done()
+
+    async def delete(self, ask: Ask) -> Answer:
+        """End a membership; where there is none all is as it should be, as it is for Harbor."""
+        number, project = _number(ask), ask.project
+
+        async def work(tx: Tx) -> None:
+            before = await members.remove(tx, project.id, number)
+            if before is not None:
+                await record(
+                    tx, "member.delete", ask.origin, project=project.name, target=before.name, member=number,
+                    role=_role(before.role),
+                )  # fmt: skip
+
+        await ask.db.change(work)
+        return answers.done()
+
+
+async def _entity(tx: Tx, given: NewMember) -> Entity:
+    """Find who is to be a member, in the order that Harbor looks: by number first; or raise BadRequest."""
+    user, group = given.member_user or NamedUser(), given.member_group or NewGroup()
+    try:
+        if (user.user_id or 0) > 0:
+            found = await profiles.get(tx, user.user_id or 0)
+            return Entity(found.name, user=found.id)
+        if (group.id or 0) > 0:
+            known = await groups.get(tx, group.id or 0)
+            return Entity(known.name, group=known.id)
+        if user.username:
+            return Entity(user.username, user=await users.find(tx, user.username))
+    except users.UserUnknown:
+        named = user.user_id if (user.user_id or 0) > 0 else user.username
+        raise BadRequest(f"User {named} not found: make the user first, or have them sign in once") from None
+    except groups.GroupUnknown:
+        raise BadRequest(f"Group {group.id} not found") from None
+    return await _group(tx, group)
+
+
+async def _group(tx: Tx, given: NewGroup) -> Entity:
+    source = groups.SOURCES.get(given.group_type or 0, groups.LOCAL)
+    if given.ldap_group_dn:
+        source, dn = groups.LDAP, given.ldap_group_dn.strip().lower()
+        asked = Asked(size=1, conditions=(
+            Condition("ldap_group_dn", How.EXACT, (dn,)),
+            Condition("group_type", How.EXACT, (str(groups.TYPES[source]),)),
+        ))  # fmt: skip
+        rows = await groups.LISTED.page(tx, asked)
+        if rows:
+            return Entity(rows[0].name, group=rows[0].id)
+        raise BadRequest(f"LDAP group {dn} not found: this registry asks no LDAP server for it")
+    if not given.group_name:
+        raise BadRequest("at least one of member_user or member_group must be provided")
+    found = await groups.find(tx, source, given.group_name)
+    if found is None:
+        raise BadRequest(
+            f"group {given.group_name} of type {groups.TYPES[source]} not found: make it at /usergroups first"
+        )
+    return Entity(found.name, group=found.id)
+
+
+def _number(ask: Ask) -> int:
+    number = ask.number("mid")
+    if number == 0:
+        raise BadRequest("the project member id is required.")
+    return number
+
+
+def _role(number: int) -> str:
+    return Role(number).shown if number in OF_ROLE else ""
+
+
+def _shown(member: Member) -> dict[str, object]:
+    return {
+        "id": member.id,
+        "project_id": member.project,
+        "entity_name": member.name,
+        "entity_id": member.user if member.user is not None else member.group,
+        "entity_type": "u" if member.user is not None else "g",
+        "role_id": member.role,
+        "role_name": _role(member.role),
+    }
