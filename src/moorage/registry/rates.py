@@ -231,9 +231,9 @@ class Rates:
         if found is not None:
             await found.take()
 
-    async def used(self, owner: str, rate: Rate) -> int | None:
-        """Tell how many requests the busiest identity has used of its minute's."""
-        return await self.counts.used(Key(owner, rate.name, ""), rate)
+    async def used(self, owner: str, rate: Rate, who: str = "") -> int | None:
+        """Tell how many requests an identity, the busiest if none is named, has used of its minute's; None: nobody can."""
+        return await self.counts.used(Key(owner, rate.name, who), rate)
 
     async def close(self) -> None:
         """Let go of where they are counted."""

@@ -14,6 +14,7 @@ from moorage.api.cloud.usage import growth
 from moorage.cloud import registries
 from moorage.cloud.desk import Desk
 from moorage.cloud.usage import DAY
+from moorage.identity.passwords import lane_of
 from moorage.registry.rates import OF_PROVIDER, PROVIDER, WINDOW, Rate, Rates
 
 _PATH: Final = "/cloud/project/{serviceName}/containerRegistry/{registryID}/limits"
@@ -63,15 +64,14 @@ class Limits:
                 "registries", "registries", self.desk.most, ordered, per="account",
                 remedy="delete registries that are not needed, or ask the provider for more",
             ),
-            *[await self._rate(found.entry_uuid or "", rate) for rate in self.rates.rates.values()],
+            *[await self._rate(ask, found.entry_uuid or "", rate) for rate in self.rates.rates.values()],
         ]  # fmt: skip
 
-    async def _rate(self, entry: str, rate: Rate) -> models.Limit:
-        used = (
-            await self.rates.used(OF_PROVIDER if rate.name in PROVIDER else entry, rate)
-            if rate.limit
-            else None
-        )
+    async def _rate(self, ask: Ask, entry: str, rate: Rate) -> models.Limit:
+        """Tell of a rate: of the provider's calls what the caller has used, for what others use is nobody's business."""
+        who = lane_of(ask.address, "nowhere") if rate.name == "sign-ins" else ask.caller.counted_as
+        owner, who = (OF_PROVIDER, who) if rate.name in PROVIDER else (entry, "")
+        used = await self.rates.used(owner, rate, who) if rate.limit else None
         unit = f"requests in {int(WINDOW)} s"
         return _limit(
             f"requestRate/{rate.name}", unit, rate.limit or -1, used, per="identity", remedy=_SPREAD

@@ -49,7 +49,9 @@ class Limit(Model):
     granted: Annotated[int, Meta(description="-1 is no limit.")]
     used: Annotated[
         int | None,
-        Meta(description="By the busiest one where it is each identity's. Null where it cannot be told."),
+        Meta(
+            description="Where it is each identity's: by the busiest of the registry, or by you. Null where nobody can tell."
+        ),
     ]
     percent: float | None
     trend: Annotated[str, Meta(description="grows, stays, shrinks, no limit or not enough data.")]
