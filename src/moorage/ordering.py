@@ -137,8 +137,8 @@ async def first_account(set_: Settings, parts: Parts, first: Entry) -> None:
     """Make the first account with the first registry in it, if there is none, and tell addresses as they are now."""
     home = site(set_, parts)
     await _take_in(set_, parts, first)
-    for found in await provisioning.listed(parts.cell):
-        await registries.note_address(parts.platform, found.uuid, home.address(found))
+    now = {found.uuid: home.address(found) for found in await provisioning.listed(parts.cell)}
+    await registries.note_addresses(parts.platform, now)
 
 
 async def take_in_all(set_: Settings, parts: Parts) -> int:

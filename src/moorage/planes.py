@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 SECOND = 1_000_000
 FOLLOW = 0.5
 CLOSING = 1.0
+BREATH = 0.02
 FIRST = "first"
 SERVES = "moorage serve registry"
 """What a process that serves registries is called in PostgreSQL's list of who is connected."""
@@ -159,24 +160,30 @@ class RegistryPlane:
         registry.slots.resize(entry.parallel)
         known = self._apps.get(entry.id)
         if known is None or known[0] is not registry:
+            self._forget_closed()
             known = self._apps[entry.id] = registry, RegistryApp.of(registry, entry.rules)
         elif known[1].rules is not entry.rules:
             known = self._apps[entry.id] = registry, known[1].ruled(entry.rules)
         suspension = entry.suspension
         return known[1] if suspension is None else Suspended(known[1], suspension)
 
+    def _forget_closed(self) -> None:
+        """Let go of what answered for registries that made room: of however many, those that are open are held."""
+        closed = [id_ for id_, (registry, _) in self._apps.items() if not self.registries.holds(registry)]
+        for id_ in closed:
+            del self._apps[id_]
+
     async def follow_closing(self) -> None:
         """Let go of registries that are closed, as no request would: their files and bytes are destroyed one day."""
         while True:
             await asyncio.sleep(CLOSING)
             with contextlib.suppress(Unavailable):
-                await self.directory.refresh()
+                await self.directory.look()
                 await self.let_go()
 
     async def let_go(self) -> None:
         """Cut and close what the directory, as it was read last, says is closed or has left."""
-        serving = {(one.id, one.generation) for one in self.directory.all() if one.is_served}
-        gone = await self.registries.let_go(serving)
+        gone = await self.registries.let_go(self.directory)
         for entry in gone:
             self._apps.pop(entry.id, None)
         if gone:
@@ -190,7 +197,7 @@ class RegistryPlane:
             opened = [app.distribution.registry for _, app in self._apps.values()]
             if any(registry.slots.queued for registry in opened):
                 with contextlib.suppress(Unavailable):
-                    await self.directory.refresh()
+                    await self.directory.look()
                 entries = {entry.id: entry for entry in self.directory.all()}
                 for registry in opened:
                     entry = entries.get(registry.entry.id)
@@ -207,14 +214,16 @@ class RegistryPlane:
 
     async def open_ports(self, leash: Leash) -> None:
         """Ask for the port of each further registry, as it comes: without a domain each has its own."""
-        asked: set[int] = set()
+        asked: set[int] = {self.directory.main_port}
         while True:
             with contextlib.suppress(Unavailable):
-                await self.directory.refresh()
-            for port in {entry.port for entry in self.directory.all() if entry.port} - asked:
-                leash.ask("registry", port)
+                await self.directory.look()
+            for port in self.directory.ports() - asked:
+                if not leash.ask("registry", port):
+                    # The supervisor has not read what it was asked so far: a thousand ports are asked for in pieces.
+                    break
                 asked.add(port)
-            await asyncio.sleep(1)
+            await asyncio.sleep(1 if self.directory.ports() <= asked else BREATH)
 
 
 def _counter(set_: Settings, parts: Parts) -> Counter | None:

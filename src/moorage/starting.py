@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+DESCRIPTORS = 65_536
+"""Most systems begin a process with 1,024, and let it ask for more."""
+
 
 def start(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings and begin to log, or end with the line that says which setting is wrong."""
@@ -29,7 +33,16 @@ def start(environ: Mapping[str, str] = os.environ) -> Settings:
     except BadSetting as bad:
         give_up(str(bad), HOPELESS)
     logs.start(set_.logging.level, set_.logging.format)
+    _allow_descriptors()
     return set_
+
+
+def _allow_descriptors() -> None:
+    """Take as many descriptors as this user may have: each registry may have a port, and each that is open some files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def beside() -> tuple[Settings, bool]:

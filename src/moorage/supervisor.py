@@ -23,6 +23,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -34,6 +35,8 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 SETTLED = 10.0
 # What a child may take beyond the grace, to cut the requests that are left and close its files.
 CLOSING = 3.0
+# Seconds before a socket is handed over again to a child that has no room for it yet.
+AGAIN = 0.05
 # sysexits.h EX_CONFIG: a start that cannot succeed by being tried again.
 HOPELESS = 78
 
@@ -109,6 +112,8 @@ class _Running:
     child: Child
     process: asyncio.subprocess.Process
     leash: socket.socket
+    # Sockets that are still to be handed over, in order.
+    waiting: deque[tuple[str, socket.socket]] = field(default_factory=deque)
 
 
 @dataclass(slots=True)
@@ -126,12 +131,14 @@ class Supervisor:
     _ready: set[str] = field(default_factory=set)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _status: int = 0
+    _ports: set[int] = field(default_factory=set)
 
     def listen(self) -> None:
         """Open every listener's sockets; raise CannotListen, and then keep none open."""
         try:
             for name, listener in self.listeners.items():
                 self.sockets[name] = listener.open()
+                self._ports.update(one.getsockname()[1] for one in self.sockets[name])
         except CannotListen:
             self._close()
             raise
@@ -254,7 +261,7 @@ class Supervisor:
     def _add(self, name: str, port: int) -> None:
         known = self.listeners[name]
         opened = self.sockets.get(name, [])
-        if self._stopping.is_set() or any(one.getsockname()[1] == port for one in opened):
+        if self._stopping.is_set() or port in self._ports:
             return
         try:
             added = Listener(name, known.host, port, known.host_variable, known.port_variable).open()
@@ -262,6 +269,7 @@ class Supervisor:
             LOG.warning("a registry's port cannot be opened: %s", refused, extra={"port": port})
             return
         opened += added
+        self._ports.add(port)
         for running in self._running:
             if name in running.child.listeners:
                 for listening in added:
@@ -274,9 +282,25 @@ def _signal(running: _Running, number: signal.Signals) -> None:
 
 
 def _hand(running: _Running, name: str, listening: socket.socket) -> None:
-    # A child that is ending cannot take it; its successor is started with it.
-    with contextlib.suppress(BlockingIOError, ConnectionError):
-        socket.send_fds(running.leash, [name.encode()], [listening.fileno()])
+    running.waiting.append((name, listening))
+    if len(running.waiting) == 1:
+        _hand_over(running)
+
+
+def _hand_over(running: _Running) -> None:
+    """Hand over what waits. A leash holds some hundred messages, so of a thousand sockets most wait for the child to read."""
+    try:
+        while running.waiting:
+            name, listening = running.waiting[0]
+            if listening.fileno() >= 0:
+                socket.send_fds(running.leash, [name.encode()], [listening.fileno()])
+            running.waiting.popleft()
+    except OSError as error:
+        if error.errno in {errno.EAGAIN, errno.ETOOMANYREFS}:
+            asyncio.get_running_loop().call_later(AGAIN, _hand_over, running)
+        else:
+            # A child that is ending cannot take it; its successor is started with it.
+            running.waiting.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,17 +327,20 @@ class Leash:
         """Tell the supervisor that this process answers."""
         self._say("ready")
 
-    def ask(self, name: str, port: int) -> None:
-        """Ask for a further *port* of a listener; its sockets go to every child that has one."""
-        self._say(f"listen {name} {port}")
+    def ask(self, name: str, port: int) -> bool:
+        """Ask for a further *port* of a listener, whose sockets go to every child that has one; or say that there is no room."""
+        return self._say(f"listen {name} {port}")
 
     def watch(self, taken: Callable[[str, socket.socket], None]) -> None:
         """Call *taken* with each further socket that the supervisor hands over."""
         asyncio.get_running_loop().add_reader(self.end, self._receive, taken)
 
-    def _say(self, message: str) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+    def _say(self, message: str) -> bool:
+        try:
             self.end.send(message.encode())
+        except (BlockingIOError, ConnectionError):
+            return False
+        return True
 
     def _receive(self, taken: Callable[[str, socket.socket], None]) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):

@@ -258,7 +258,7 @@ class Destroyer:
         if entry is not None:
             await self.ground.forget(entry)
             await provisioning.forget_name(self.ground.cell, entry.id)
-            await self.ground.cell.write(_NO_RULES, entry=entry.id)
+            await provisioning.note(self.ground.cell, _NO_RULES, entry=entry.id)
         await self.platform.write(_NO_RESTRICTIONS, registry=found.id)
         await self.platform.write(_NO_ANSWERS, account=found.account_id, registry=found.id)
         await self.platform.write(_NO_MAILS, registry=found.id)

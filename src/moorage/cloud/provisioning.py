@@ -53,6 +53,7 @@ _FIND = Statement(select(*COLUMNS).where(entry.c.name == bindparam("name"), entr
 _ALL = Statement(select(*COLUMNS).where(entry.c.deleted_at.is_(None)).order_by(entry.c.id))
 _EVERY = Statement(select(*COLUMNS).order_by(entry.c.id))
 _other = entry.alias("other")
+_ANY = Statement(select(entry.c.id).where(entry.c.deleted_at.is_(None)).limit(1))
 _LAST_PORT = Statement(select(func.max(entry.c.port).label("port")))
 _ADD = Statement(
     insert(entry).values(
@@ -81,6 +82,7 @@ _SET_PORT = Statement(
     )
 )
 _HOST = Statement(select(host.c.entry_id).where(host.c.name == bindparam("name")))
+_NAMED = Statement(select(host.c.name))
 _ADD_HOST = Statement(
     insert(host).values(name=bindparam("name"), entry_id=bindparam("entry"), created_at=bindparam("at"))
 )
@@ -199,7 +201,7 @@ async def place(
         if await tx.one(_FIND, name=name) is not None:
             # Another was at it, too, and came first.
             return
-        others = await tx.all(_ALL)
+        others = await tx.one(_ANY)
         last = (await tx.one(_LAST_PORT)).port
         id_ = str(new_id())
         # A host name begins with the first eight figures, and is never another's.
@@ -212,17 +214,28 @@ async def place(
             plan=plan.name,
             state=state,
             prefix=id_,
-            port=_next_port(last or first_port, is_free) if others and not zone else None,
+            port=_next_port(last or first_port, is_free) if others is not None and not zone else None,
             parallel=plan.parallel,
             limit_bytes=plan.limit_bytes,
-            first=int(not others),
+            first=int(others is None),
             at=cell.now(),
         )
+        await tx.touch_access()
 
     await cell.change(work)
     made = Entry(*await cell.one(_FIND, name=name))
     await _name(cell, made, zone)
     return made
+
+
+async def note(cell: Database, statement: Statement, **params: object) -> None:
+    """Change the directory, and have whoever reads it hear of that: its readers look again only then."""
+
+    async def work(tx: Tx) -> None:
+        if await tx.run(statement, **params):
+            await tx.touch_access()
+
+    await cell.change(work)
 
 
 async def find(cell: Database, name: str) -> Entry | None:
@@ -239,8 +252,8 @@ async def name_of(cell: Database, entry_uuid: str) -> str | None:
 
 async def limit(cell: Database, entry_id: int, plan: Plan) -> None:
     """Ensure that the registry plane grants what a plan does: it reads this twice a second."""
-    await cell.write(
-        _LIMIT, entry=entry_id, plan=plan.name, parallel=plan.parallel, limit_bytes=plan.limit_bytes
+    await note(
+        cell, _LIMIT, entry=entry_id, plan=plan.name, parallel=plan.parallel, limit_bytes=plan.limit_bytes
     )
 
 
@@ -262,12 +275,12 @@ async def held(db: Database) -> tuple[int, int]:
 
 async def set_state(cell: Database, entry_id: int, state: str) -> None:
     """Ensure that an entry is in a state."""
-    await cell.write(_STATE, entry=entry_id, state=state)
+    await note(cell, _STATE, entry=entry_id, state=state)
 
 
 async def leave(cell: Database, entry_id: int) -> None:
     """Take an entry out of the directory. Its row stays, so that neither port, host name nor prefix is another's."""
-    await cell.write(_LEAVE, entry=entry_id, at=cell.now())
+    await note(cell, _LEAVE, entry=entry_id, at=cell.now())
 
 
 async def ever_placed(cell: Database, entry_uuid: str) -> Entry | None:
@@ -278,16 +291,17 @@ async def ever_placed(cell: Database, entry_uuid: str) -> Entry | None:
 
 async def forget_name(cell: Database, entry_id: int) -> None:
     """Call an entry by its id, whatever people called it."""
-    await cell.write(_FORGET_NAME, entry=entry_id)
+    await note(cell, _FORGET_NAME, entry=entry_id)
 
 
 async def reach_all(cell: Database, *, first_port: int, zone: str) -> None:
     """Let every registry be reached as the settings have it now: by a host name, or by a port of its own."""
+    named = {row.name for row in await cell.all(_NAMED)}
     for found in await listed(cell):
-        if zone:
+        if zone and host_name(found, zone) not in named:
             await _name(cell, found, zone)
-        elif not found.first and found.port is None:
-            await cell.write(_SET_PORT, entry=found.id, first_port=first_port)
+        elif not zone and not found.first and found.port is None:
+            await note(cell, _SET_PORT, entry=found.id, first_port=first_port)
 
 
 def host_name(found: Entry, zone: str) -> str:
@@ -307,6 +321,7 @@ async def _name(cell: Database, found: Entry, zone: str) -> None:
     async def work(tx: Tx) -> None:
         if await tx.one(_HOST, name=name) is None:
             await tx.run(_ADD_HOST, name=name, entry=found.id, at=cell.now())
+            await tx.touch_access()
 
     await cell.change(work)
 

@@ -134,6 +134,11 @@ _WANT = Statement(
 
 
 _IAM = Statement(update(cloud_registry).where(*_here).values(iam_enabled=bindparam("enabled")))
+_ADDRESSES = Statement(
+    select(cloud_registry.c.entry_uuid, cloud_registry.c.url).where(
+        cloud_registry.c.entry_uuid.is_not(None), cloud_registry.c.deleted_at.is_(None)
+    )
+)
 _ADDRESS = Statement(
     update(cloud_registry)
     .where(cloud_registry.c.entry_uuid == bindparam("entry"), cloud_registry.c.url != bindparam("new"))
@@ -416,9 +421,12 @@ async def note_iam(tx: Tx, cloud_project_id: str, registry: str, origin: Origin,
         await note(tx, "registry.iam-enabled" if enabled else "registry.iam-disabled", found, origin)
 
 
-async def note_address(db: Database, entry_uuid: str, url: str) -> None:
-    """Tell a registry's address as it is now: settings may have changed it."""
-    await db.write(_ADDRESS, entry=entry_uuid, new=url)
+async def note_addresses(db: Database, now: Mapping[str, str]) -> None:
+    """Tell the addresses of registries (by their entries) as they are now: settings may have changed them."""
+    for row in await db.all(_ADDRESSES):
+        url = now.get(row.entry_uuid, row.url)
+        if url != row.url:
+            await db.write(_ADDRESS, entry=row.entry_uuid, new=url)
 
 
 async def account_of(reader: Reader, cloud_project_id: str) -> str:

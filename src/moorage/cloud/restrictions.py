@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, bindparam, select
 
-from moorage.cloud import registries
+from moorage.cloud import provisioning, registries
 from moorage.cloud.events import Origin
 from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.cell import address_rules, entry
@@ -125,7 +125,7 @@ async def carry_out(platform: Database, cell: Database, registry: str, entry_uui
     if row is None:
         return
     blocks = {str(part): " ".join(one.block for one in _read(row, part)) for part in Part}
-    await cell.write(_CARRY_OUT, entry=entry_uuid, at=row.changed_at, **blocks)
+    await provisioning.note(cell, _CARRY_OUT, entry=entry_uuid, at=row.changed_at, **blocks)
 
 
 def checked(wanted: Sequence[Wanted]) -> dict[str, str]:

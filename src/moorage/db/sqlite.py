@@ -182,15 +182,18 @@ class SqliteDatabase:
         return self._access
 
     def _look(self) -> None:
-        """See whether anything was committed, and if so whether a turn was taken for it."""
-        moved: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
-        if moved == self._seen:
-            return
-        if self.registry_id is None:
-            self._clock = self._access = moved
-        else:
-            row = self._reader.execute(_VERSIONS, (self.registry_id,)).fetchone()
-            self._clock, self._access = (-1, -1) if row is None else row
+        """See whether anything was committed, and if so whether a turn was taken for it; raise Unavailable."""
+        try:
+            moved: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
+            if moved == self._seen:
+                return
+            if self.registry_id is None:
+                self._clock = self._access = moved
+            else:
+                row = self._reader.execute(_VERSIONS, (self.registry_id,)).fetchone()
+                self._clock, self._access = (-1, -1) if row is None else row
+        except sqlite3.Error as error:
+            raise files.translated(error) from error
         self._seen = moved
 
     async def mark_deleted(self) -> None:

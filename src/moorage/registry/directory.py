@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, KeysView, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -26,6 +26,8 @@ DELETED = "DELETED"
 FRESH = 0.5
 # How far apart, in seconds, the directory is read again for those whom it would have refused: whatever they ask for.
 PACE = 0.05
+# How many seconds a directory that nobody says has changed is believed: who writes it with the release before says nothing.
+UNTOLD = 10.0
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 COLUMNS = (
@@ -149,13 +151,16 @@ class Directory:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     # Whether the cell's schema has address rules: once it has, it never again has none.
     _has_rules: bool = False
+    # As of which state of the cell it was read, and when.
+    _version: int | None = None
+    _read_at: float = float("-inf")
 
     async def find(self, authority: str, port: int) -> Entry:
         """Give the registry that a Host header means on a local port, or raise RegistryUnknown, or Denied for a deleted one."""
         asked = self._questions
         # Before the first answer every request waits for one: another's question may still be on its way.
         if not self._seen.entries or self.clock() - self._asked > FRESH:
-            await self.refresh()
+            await self.look()
         found = self._find(authority, port)
         if found is None or not found.is_served:
             # Another process may have said that it is ready: that holds here too, from that moment on.
@@ -192,6 +197,23 @@ class Directory:
                 await asyncio.sleep(min(PACE, self._asked + PACE - self.clock()))
                 await self.refresh()
 
+    async def look(self) -> None:
+        """Read the directory again if it has changed: of however many registries, one that has not costs next to nothing.
+
+        Who changes it says so, and is heard a moment later: who must know what holds this very moment calls `refresh`.
+        """
+        now = self.clock()
+        if now - self._read_at <= UNTOLD and not self._has_changed():
+            self._asked = now
+        else:
+            await self.refresh()
+
+    def _has_changed(self) -> bool:
+        try:
+            return self._version != self.cell.access_version()
+        except (Unavailable, Failed):
+            return True
+
     async def refresh(self) -> None:
         """Read the directory again; if its database is away, go on with what is known."""
         self._asked = self.clock()
@@ -203,7 +225,10 @@ class Directory:
             self._answered = max(self._answered, question)
 
     async def _read(self) -> None:
+        at = self._asked
         try:
+            # Asked first: what changes while it is being read is read once more.
+            version = self.cell.access_version()
             rows = await self.cell.all(_ENTRIES)
             hosts = await self.cell.all(_HOSTS)
             rules = await self._read_rules()
@@ -217,6 +242,7 @@ class Directory:
         ports.update((self.main_port, one) for one in entries.values() if one.first)
         named = {row.name: entries[row.entry_id] for row in hosts if row.entry_id in entries}
         self._seen = _Seen(entries, ports, named, rules)
+        self._version, self._read_at = version, at
 
     async def _read_rules(self) -> Mapping[int, tuple[int, AddressRules | None]]:
         """Read the address rules, each list anew only if it has changed."""
@@ -232,6 +258,16 @@ class Directory:
     def all(self) -> list[Entry]:
         """List the registries last seen."""
         return list(self._seen.entries.values())
+
+    def ports(self) -> KeysView[int]:
+        """Give every port that a registry was last seen to have."""
+        return self._seen.ports.keys()
+
+    def __contains__(self, key: object) -> bool:
+        """Say whether a registry, its id with its generation, was last seen to be served."""
+        assert isinstance(key, tuple)
+        found = self._seen.entries.get(key[0])
+        return found is not None and found.generation == key[1] and found.is_served
 
 
 def _not_serving(found: Entry) -> Problem:

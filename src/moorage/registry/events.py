@@ -128,6 +128,9 @@ class Gathered:
     _open: dict[Seen, _Row] = field(default_factory=dict)
     _fresh: dict[Seen, _Row] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        return bool(self._fresh)
+
     def note(self, seen: Seen, request_id: str) -> None:
         """Note one: on the hot path, so this is two look-ups and a sum."""
         row = self._fresh.get(seen)

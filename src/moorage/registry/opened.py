@@ -82,6 +82,10 @@ class Registry:
     rates: Rates = field(default_factory=unlimited)
     use: Use = field(default_factory=Use)
 
+    def has_gathered(self, *, pulls: bool) -> bool:
+        """Say whether anything waits to be written, counts of pulls among it if it is their time: mostly nothing does."""
+        return bool(self.gathered) or (pulls and bool(self.pulls))
+
     async def write_down(self, *, pulls: bool) -> None:
         """Write what was gathered in memory, and pull counts if it is their time. What cannot be written waits."""
         try:
@@ -126,6 +130,17 @@ class Registries:
         self._open.move_to_end(key)
         return found.result()
 
+    def holds(self, registry: Registry) -> bool:
+        """Say whether a registry is still open here."""
+        found = self._open.get((registry.entry.id, registry.entry.generation))
+        return (
+            found is not None
+            and found.done()
+            and not found.cancelled()
+            and found.exception() is None
+            and found.result() is registry
+        )
+
     async def get(self, entry: Entry) -> Registry:
         """Give an open registry, opening it once however many ask."""
         key = (entry.id, entry.generation)
@@ -157,8 +172,9 @@ class Registries:
             if due:
                 counted = time.monotonic()
             opened = [one for one in self._open.values() if one.done() and not one.cancelled()]
+            registries = [one.result() for one in opened if one.exception() is None]
             await asyncio.gather(
-                *(one.result().write_down(pulls=due) for one in opened if one.exception() is None)
+                *(one.write_down(pulls=due) for one in registries if one.has_gathered(pulls=due))
             )
 
     async def let_go(self, serving: Container[tuple[int, int]]) -> list[Entry]:

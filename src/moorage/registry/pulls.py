@@ -34,6 +34,9 @@ class Pulls:
     db: Database
     _seen: dict[int, tuple[int, int]] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        return bool(self._seen)
+
     def count(self, manifest_id: int) -> None:
         """Note one pull."""
         seen = self._seen.get(manifest_id)
