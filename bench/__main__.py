@@ -3,6 +3,7 @@
     make bench                      five rounds of everything, some twenty minutes
     make bench ARGS=--quick         two short rounds, a few minutes
     make bench ARGS="--only push"   only the series whose names hold a word
+    make bench ARGS="--only thousand --registries 200"
 
 Ratios and CPU are to be trusted; rates depend on the machine and on what else it does.
 """
@@ -23,6 +24,7 @@ from bench.client import MIB
 from bench.grown import grown
 from bench.runs import Run, report
 from bench.servers import Server
+from bench.thousand import thousand
 
 
 def main() -> None:
@@ -30,6 +32,13 @@ def main() -> None:
     given.add_argument("--quick", action="store_true", help="two short rounds")
     given.add_argument("--only", default="", metavar="WORD", help="only series whose names hold this")
     given.add_argument("--folder", type=Path, default=None, help="where to put data: 8 GiB, on a disk")
+    given.add_argument(
+        "--registries",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="how many a cell of many has; 50 at most when quick",
+    )
     asked = given.parse_args()
     # Ended from outside, it takes its servers with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -39,6 +48,7 @@ def main() -> None:
         side_by_side(run)
         grown(run)
         at_rest(run)
+        thousand(run, asked.registries)
 
 
 def limits() -> None:

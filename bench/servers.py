@@ -125,7 +125,8 @@ def free_port() -> int:
         return port
 
 
-def _start(name: str, command: list[str], folder: Path, port: int, **environment: str) -> Server:
+def start(name: str, command: list[str], folder: Path, port: int, **environment: str) -> Server:
+    """Start a server in a folder, where its log is."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
@@ -156,7 +157,7 @@ def answers(server: Server, path: str, statuses: tuple[int, ...]) -> None:
 def moorage(folder: Path, name: str = "moorage") -> Server:
     """Start ours by its one command, with everything as it is by default but for the rates of one identity."""
     port = free_port()
-    server = _start(
+    server = start(
         name,
         [sys.executable, "-m", "moorage", "up"],
         folder,
@@ -201,7 +202,7 @@ def distribution(folder: Path, program: str) -> Server:
     version = shown[-1].partition("+")[0] if shown else ""
     if not version.startswith(("v", "2", "3")):
         version = Path(program).name.removeprefix("registry-")
-    server = _start(
+    server = start(
         f"{DISTRIBUTED} {version}",
         [program, "serve", str(config)],
         folder,
@@ -224,7 +225,7 @@ def zot(folder: Path, program: str) -> Server:
         "log": {"level": "error"},
     }
     config.write_text(json.dumps(set_))
-    server = _start("zot", [program, "serve", str(config)], folder, port)
+    server = start("zot", [program, "serve", str(config)], folder, port)
     answers(server, "/v2/", (200,))
     return server
 
@@ -245,7 +246,7 @@ def nginx(folder: Path, files: dict[str, Path | bytes]) -> Server | None:
     config = folder / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""
     config.write_text(NGINX.format(folder=folder, port=port, user=user))
-    server = _start("nginx", [program, "-c", str(config), "-p", str(folder)], folder, port)
+    server = start("nginx", [program, "-c", str(config), "-p", str(folder)], folder, port)
     answers(server, "/", (200, 403, 404))
     return server
 
