@@ -3,7 +3,7 @@
     make bench                      five rounds of everything, some twenty minutes
     make bench ARGS=--quick         two short rounds, a few minutes
     make bench ARGS="--only push"   only the series whose names hold a word
-    make bench ARGS="--only thousand --registries 200"
+    make bench ARGS="--only thousand --registries 1000"      a cell of many registries, half an hour
 
 Ratios and CPU are to be trusted; rates depend on the machine and on what else it does.
 """
@@ -37,7 +37,7 @@ def main() -> None:
         type=int,
         default=1000,
         metavar="N",
-        help="how many a cell of many has; 50 at most when quick",
+        help="how many a cell of many has; 20 at most when quick",
     )
     asked = given.parse_args()
     # Ended from outside, it takes its servers with it.

@@ -12,6 +12,7 @@ from moorage.cloud.alerts import Alerts
 from moorage.cloud.metering import Metering, Stored
 from moorage.cloud.webhooks import Sender
 from moorage.db import Database, Vanished
+from moorage.db.files import Stamp
 from moorage.errors import NewerSchema, Unavailable
 from moorage.outbound.http import Caller
 from moorage.outbound.mail import MailServer
@@ -48,17 +49,26 @@ class Accounting:
     def of(cls, set_: Settings, parts: Parts, directory: Directory, opens: Opens) -> Accounting:
         """Build it out of its parts; raise CatalogueInvalid."""
         alerts = Alerts(parts.platform, set_.telling.language, set_.telling.trash_alert)
+        known_by: dict[str, tuple[Stamp, Stored]] = {}
 
         async def measure(entry_uuid: str) -> Stored | None:
             entry = next((one for one in directory.all() if one.uuid == entry_uuid), None)
             if entry is None:
+                known_by.pop(entry_uuid, None)
                 return None
+            # What nobody wrote to since it was measured is not opened to measure it again.
+            stamp = parts.stamp(entry)
+            before = known_by.get(entry_uuid)
+            if before is not None and before[0] == stamp:
+                return before[1]
             try:
                 found = await metering.stored(await opens(entry))
                 await alerts.look(entry_uuid, found.unique, found.limit, found.trash)
             except (Unavailable, NewerSchema, Vanished) as problem:
                 LOG.warning("nobody knows what is stored: %s", problem, extra={"registry": entry.name})
                 return None
+            if stamp is not None:
+                known_by[entry_uuid] = stamp, found
             return found
 
         known = catalogue.read(set_.ordering.catalogue)

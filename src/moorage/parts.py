@@ -13,7 +13,7 @@ from sqlalchemy import select
 from moorage.db import Database, Statement, migrate
 from moorage.db.cell import entry
 from moorage.db.destroying import FileRows, Rows, SharedRows
-from moorage.db.files import MARKS
+from moorage.db.files import MARKS, Stamp, stamp
 from moorage.db.sqlite import SqliteDatabase
 from moorage.identity.keys import MasterKey, MasterKeyWrong
 from moorage.registry.directory import Entry
@@ -126,6 +126,10 @@ class Parts:
     def has_database(self, found: Entry) -> bool:
         """Say whether a registry has rows: one that was only placed, or is destroyed, has none."""
         return self.postgres is not None or _registry_path(self.place.data, found).exists()
+
+    def stamp(self, found: Entry) -> Stamp | None:
+        """Give what differs once a registry's rows were written to, without opening them; None where only they can tell."""
+        return None if self.postgres is not None else stamp(_registry_path(self.place.data, found))
 
     async def ask_database(self) -> None:
         """Raise Unavailable if the cell's database does not answer."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,9 @@ from moorage.cloud import events as cloud_events
 from moorage.cloud.entries import Entries
 from moorage.cloud.reconciling import Reconcile, Reconciler
 from moorage.db import Database, Vanished, files
+from moorage.db.files import Stamp
 from moorage.errors import NewerSchema, Unavailable
+from moorage.homes import Homes
 from moorage.identity.keys import MasterKeyWrong
 from moorage.jobs import Awaited, CannotWork, Handlers, Job
 from moorage.parts import Parts, name_of
@@ -63,48 +65,6 @@ class Sweep(Job):
     older_than_seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
-    """A registry, open for work in the background."""
-
-    entry: Entry
-    db: Database
-
-
-@dataclass(slots=True)
-class Homes:
-    """The registries that a worker has open, few of however many there are: the one asked longest ago is closed."""
-
-    parts: Parts
-    most: int = 64
-    _open: dict[str, tuple[Home, float]] = field(default_factory=dict)
-    _using: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def get(self, entry: Entry) -> Database:
-        """Give a registry's rows; raises Unavailable."""
-        async with self._using:
-            found = self._open.get(name_of(entry))
-            home = found[0] if found else Home(entry, await self.parts.open_database(entry, create=False))
-            self._open[name_of(entry)] = (home, time.monotonic())
-            if len(self._open) > self.most:
-                oldest = min(self._open, key=lambda name: self._open[name][1])
-                await self._open.pop(oldest)[0].db.close()
-            return home.db
-
-    async def keep(self, known: Collection[str]) -> None:
-        """Close those that are not among these names: who has left the directory is destroyed, once nobody has it open."""
-        async with self._using:
-            for name in [name for name in self._open if name not in known]:
-                await self._open.pop(name)[0].db.close()
-
-    async def close(self, *, idle_for: float = 0.0) -> None:
-        """Close those that were not asked for in so many seconds."""
-        async with self._using:
-            before = time.monotonic() - idle_for
-            for name in [name for name, (_, asked) in self._open.items() if asked <= before]:
-                await self._open.pop(name)[0].db.close()
-
-
 @dataclass(slots=True)
 class Worker:
     """Everything that one process does in the background, for every registry of its cell."""
@@ -124,6 +84,8 @@ class Worker:
     _left: set[str] = field(default_factory=set)
     _slots: dict[str, int] = field(default_factory=dict)
     _sums: dict[str, Collected] = field(default_factory=dict)
+    # As of which stamp of a file its outbox was seen empty.
+    _quiet: dict[str, Stamp] = field(default_factory=dict)
 
     @classmethod
     def of(cls, set_: Settings, parts: Parts, awaited: Awaited = AWAITED) -> Worker:
@@ -176,7 +138,7 @@ class Worker:
 
     async def look(self) -> None:
         """See which registries there are, and let go of those that are no more."""
-        await self.directory.refresh()
+        await self.directory.look()
         await self.homes.keep({name_of(entry) for entry in self.directory.all()})
 
     async def relay(self) -> None:
@@ -185,21 +147,36 @@ class Worker:
             await self._drain(entry)
 
     async def relay_all(self) -> None:
-        """Look into every outbox, marked or not: a power cut may have taken marks."""
+        """Look into every outbox, marked or not: a power cut may have taken marks.
+
+        A file that nobody wrote to since its outbox was seen empty is not opened for it.
+        """
+        if self.parts.postgres is not None:
+            # It tells every outbox that holds anything each second.
+            return
+        before, self._quiet = self._quiet, {}
         for entry in self.directory.all():
-            await self._drain(entry, look_first=True)
+            name, stamp = name_of(entry), self.parts.stamp(entry)
+            if stamp is None or before.get(name) != stamp:
+                await self._drain(entry, look_first=True)
+            if stamp is not None and name not in self._left:
+                self._quiet[name] = stamp
 
     async def relay_platform(self) -> None:
         """Move the platform's events, and begin what follows from them."""
         await cloud_events.drain(self.parts.platform, OF_PLATFORM, self._promise)
 
     async def promise_platform(self) -> None:
-        """Promise what is to be done for registries though no event says so now."""
+        """Promise what is to be done for registries though no event says so now.
+
+        What an event promised may wait long where many were ordered at once: it is not promised twice.
+        """
         assert self.engine is not None
-        for job in await reconciling.due(self.parts.platform):
-            known = f"reconcile:{job.registry}:"
-            if not await self.engine.unfinished(known):
-                await self._promise(job, f"{known}{int(time.time())}")
+        due = await reconciling.due(self.parts.platform)
+        busy = await self.engine.busy() if due else set()
+        for job in due:
+            if job.registry not in busy:
+                await self._promise(job, f"reconcile:{job.registry}:{int(time.time())}")
 
     async def record(self) -> None:
         """Tell the ledger what runs here, and sign the heads of its chains that are due."""
@@ -234,14 +211,15 @@ class Worker:
         if self._slots.get("") != day:
             await self.engine.submit(Sweep(int(self.leftovers_after)), id_=f"sweep:{day}", partition="store")
             self._slots[""] = day
+        busy: set[str] | None = None
         for entry in self.directory.all():
             # Registries are collected one after another, not all at the full hour.
             slot = int((now + hash_of(entry.uuid) * self.interval) // self.interval)
-            known = f"collect:{entry.uuid}:"
             if self._slots.get(entry.uuid) == slot:
                 continue
-            if not await self.engine.unfinished(known):
-                id_ = f"{known}{self.interval:g}:{slot}"
+            busy = await self.engine.busy() if busy is None else busy
+            if entry.uuid not in busy:
+                id_ = f"collect:{entry.uuid}:{self.interval:g}:{slot}"
                 await self.engine.submit(Collect(entry.uuid), id_=id_, partition=entry.uuid)
             self._slots[entry.uuid] = slot
 
@@ -276,6 +254,8 @@ class Worker:
     async def _marked(self) -> list[Entry]:
         if self.parts.postgres is not None:
             ids = set(await self.parts.postgres.marked())
+            if not ids:
+                return []
             return [entry for entry in self.directory.all() if entry.id in ids]
         self._left.update(files.take_marks(self.parts.place.registries))
         if not self._left:

@@ -15,22 +15,32 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import bindparam, update
 
 import moorage
-from moorage import starting, supervisor
+from moorage import starting, supervisor, working
+from moorage.accounting import Accounting
 from moorage.cloud import destroying, provisioning, restrictions
+from moorage.cloud.reconciling import Reconcile
 from moorage.db import Database, Statement, cell
+from moorage.db.platform import cloud_registry
 from moorage.db.postgres import Postgres
 from moorage.db.sqlite import SqliteDatabase
 from moorage.db.statements import SQLITE, Unbindable
+from moorage.homes import Homes
 from moorage.planes import RegistryPlane
-from moorage.registry.directory import FRESH, UNTOLD, Directory
+from moorage.registry import collection
+from moorage.registry.directory import FRESH, UNTOLD, Directory, Entry
 from moorage.supervisor import Leash
+from tests.functional.ordering_world import Orders, orders
 from tests.worlds import World
+
+__all__ = ["orders"]
 
 SECONDS = 60.0
 MANY = 1000
 PLAN = provisioning.PLANS["S"]
+LATE = Statement(update(cloud_registry).where(cloud_registry.c.id == bindparam("which")).values(updated_at=1))
 CHANGES = ("INSERT INTO", "UPDATE", "DELETE FROM")
 DIRECTORY = (cell.entry, cell.host, cell.address_rules)
 
@@ -82,7 +92,7 @@ async def processes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
         await one.close()
 
 
-async def test_a_directory_that_nobody_changes_is_asked_for_no_row(processes: Processes):
+async def test_a_directory_that_nobody_changes_is_asked_for_no_row(processes: Processes) -> None:
     await processes.hears()
     directory = processes.directory()
     await directory.refresh()
@@ -95,7 +105,9 @@ async def test_a_directory_that_nobody_changes_is_asked_for_no_row(processes: Pr
     assert len(processes.asked) == read > 0
 
 
-async def test_a_directory_is_read_anew_now_and_then_though_nobody_says_that_it_changed(processes: Processes):
+async def test_a_directory_is_read_anew_now_and_then_though_nobody_says_that_it_changed(
+    processes: Processes,
+) -> None:
     await processes.hears()
     directory = processes.directory()
     await directory.refresh()
@@ -107,7 +119,7 @@ async def test_a_directory_is_read_anew_now_and_then_though_nobody_says_that_it_
     assert len(processes.asked) == 2 * read
 
 
-async def test_every_change_of_the_directory_is_heard_by_the_other_processes(processes: Processes):
+async def test_every_change_of_the_directory_is_heard_by_the_other_processes(processes: Processes) -> None:
     await processes.hears()
     directory, writes, name = processes.directory(), processes.writes, f"heard-{secrets.token_hex(8)}"
     await directory.refresh()
@@ -137,7 +149,7 @@ async def test_every_change_of_the_directory_is_heard_by_the_other_processes(pro
     await processes.sees(directory, lambda: entry() is None)
 
 
-def test_no_other_statement_changes_the_directory():
+def test_no_other_statement_changes_the_directory() -> None:
     """Whoever adds one runs it with `provisioning.note`, or touches the access, and has the test above hear it."""
     found = set()
     for module in pkgutil.walk_packages(moorage.__path__, "moorage."):
@@ -163,7 +175,7 @@ def _changes_directory(statement: Statement) -> bool:
 
 
 @pytest.mark.parametrize("world", ["sqlite-posix"], indirect=True)
-async def test_who_answers_for_many_registries_holds_those_that_are_open(world: World):
+async def test_who_answers_for_many_registries_holds_those_that_are_open(world: World) -> None:
     clients = [await world.add_registry() for _ in range(5)]
     world.plane.registries.most = 2
 
@@ -176,7 +188,7 @@ async def test_who_answers_for_many_registries_holds_those_that_are_open(world: 
 
 
 @pytest.mark.parametrize("world", ["sqlite-posix"], indirect=True)
-async def test_nothing_is_begun_each_second_for_a_registry_in_which_nothing_happened(world: World):
+async def test_nothing_is_begun_each_second_for_a_registry_in_which_nothing_happened(world: World) -> None:
     registry = await world.registry()
     await registry.write_down(pulls=True)
     quiet = registry.has_gathered(pulls=True)
@@ -188,6 +200,60 @@ async def test_nothing_is_begun_each_second_for_a_registry_in_which_nothing_happ
     assert not registry.has_gathered(pulls=False)
 
 
+@pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"], indirect=True)
+async def test_a_collection_that_finds_nothing_due_takes_no_turn_and_writes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = await world.registry()
+    terms = working.terms(world.settings, world.parts)
+    await collection.tend(registry.db, registry.store, terms)
+    changes: list[str] = []
+    for name in ("change", "record", "write"):
+        monkeypatch.setattr(type(registry.db), name, lambda *_, name=name, **__: changes.append(name))
+
+    done = await collection.tend(registry.db, registry.store, terms)
+
+    assert not done
+    assert changes == []
+
+
+@pytest.mark.parametrize("world", ["sqlite-posix"], indirect=True)
+async def test_the_hourly_sweeps_open_only_files_that_were_written_to_since(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await world.add_registry()
+    worker = working.Worker.of(world.settings, world.parts)
+    # An outbox is drained with what begins jobs, of which there are none here.
+    monkeypatch.setattr(working.Worker, "_begin", lambda *_: None)
+    await worker.directory.refresh()
+    opened: list[str] = []
+    get = worker.homes.get
+
+    async def noted(entry: Entry) -> Database:
+        opened.append(entry.uuid)
+        return await get(entry)
+
+    monkeypatch.setattr(Homes, "get", lambda _, entry: noted(entry))
+    sweep = Accounting.of(world.settings, world.parts, worker.directory, noted).metering.measure
+
+    async def swept() -> list[str]:
+        opened.clear()
+        await worker.relay_all()
+        for entry in world.entries:
+            await sweep(entry.uuid)
+        return list(opened)
+
+    # What is moved out of an outbox is a change of its own.
+    while len(await swept()) != 0:
+        assert len(opened) <= 2 * len(world.entries)
+    await world.add_project("busy")
+    busy = await swept()
+
+    assert set(busy) == {world.entry.uuid}
+    await worker.homes.close()
+
+
 def _ends() -> tuple[socket.socket, socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in (ours, theirs):
@@ -195,7 +261,7 @@ def _ends() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-async def test_a_thousand_sockets_reach_a_child_that_was_busy_when_they_came():
+async def test_a_thousand_sockets_reach_a_child_that_was_busy_when_they_came() -> None:
     ours, theirs = _ends()
     listening, taken, all_there = socket.create_server(("127.0.0.1", 0)), [], asyncio.Event()
     running = supervisor._Running(cast("Any", None), cast("Any", None), ours)
@@ -219,7 +285,7 @@ async def test_a_thousand_sockets_reach_a_child_that_was_busy_when_they_came():
         one.close()
 
 
-async def test_a_thousand_ports_are_asked_for_though_the_supervisor_reads_them_later():
+async def test_a_thousand_ports_are_asked_for_though_the_supervisor_reads_them_later() -> None:
     ours, theirs = _ends()
     ports = set(range(6000, 6000 + MANY))
     plane = SimpleNamespace(
@@ -240,7 +306,7 @@ async def test_a_thousand_ports_are_asked_for_though_the_supervisor_reads_them_l
         one.close()
 
 
-def test_a_process_takes_as_many_descriptors_as_it_may_have():
+def test_a_process_takes_as_many_descriptors_as_it_may_have() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(starting.DESCRIPTORS, before[1])
     try:
@@ -249,3 +315,27 @@ def test_a_process_takes_as_many_descriptors_as_it_may_have():
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (wanted, before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_what_waits_in_a_long_queue_is_not_promised_once_more(orders: Orders) -> None:
+    ordered = await orders.ordered("waits-long")
+    await orders.platform.write(LATE, which=ordered.id)
+    worker = working.Worker.of(orders.world.settings, orders.world.parts)
+    promised: list[str] = []
+    busy = {ordered.id}
+
+    async def submit(job: Reconcile, **_: str) -> None:
+        promised.append(job.registry)
+
+    async def told() -> set[str]:
+        return busy
+
+    worker.engine = cast("Any", SimpleNamespace(submit=submit, busy=told))
+    await worker.promise_platform()
+    waiting = promised.count(ordered.id)
+    busy = set()
+    await worker.promise_platform()
+
+    assert waiting == 0
+    assert promised.count(ordered.id) == 1
+    await orders.work()

@@ -102,7 +102,7 @@ _DUE = Statement(
     .order_by(cloud_registry.c.updated_at)
     .limit(DUE_AT_ONCE)
 )
-_BOUND = Statement(select(cloud_registry.c.id).where(cloud_registry.c.entry_uuid == bindparam("entry")))
+_BOUND = Statement(select(cloud_registry.c.size).where(cloud_registry.c.entry_uuid == bindparam("entry")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,5 +427,6 @@ async def due(platform: Database) -> list[Reconcile]:
 
 async def note_size(platform: Database, entry_uuid: str, size: int) -> None:
     """Keep what a registry stores beside its row, for lists of many."""
-    if await platform.one(_BOUND, entry=entry_uuid) is not None:
+    found = await platform.one(_BOUND, entry=entry_uuid)
+    if found is not None and found.size != size:
         await platform.write(_SIZED, entry=entry_uuid, size=size)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+Stamp = tuple[int, int, int, int]
+
 VERSION = sqlite3.sqlite_version
 """The interpreter's SQLite, for the log at start and for support."""
 
@@ -195,6 +197,21 @@ def wal_size(path: Path) -> int:
         return os.stat(f"{path}-wal").st_size  # noqa: PTH116 - asked at each commit, and twice as fast.
     except FileNotFoundError:
         return 0
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Give what differs once anything was written to a file: it is looked at, and not opened. None: there is none."""
+    try:
+        whole = os.stat(path)  # noqa: PTH116 - of every registry there is, so the cheap way.
+    except FileNotFoundError:
+        return None
+    try:
+        log = os.stat(f"{path}-wal")  # noqa: PTH116 - as above.
+    except FileNotFoundError:
+        log = None
+    # Whoever only reads leaves an empty log behind, or takes it away.
+    logged = (log.st_mtime_ns, log.st_size) if log is not None and log.st_size else (0, 0)
+    return whole.st_mtime_ns, whole.st_size, *logged
 
 
 def has_room(path: Path) -> bool:

@@ -7,11 +7,11 @@ is due stands in columns that the changes themselves write (``expires_at``, ``de
 
 from collections import defaultdict
 from dataclasses import astuple, dataclass
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import bindparam, delete, select, update
 
-from moorage.db import Database, Statement, Tx
+from moorage.db import Database, Statement, Tx, Vanished
 from moorage.db.tables import (
     manifest,
     manifest_blob,
@@ -34,7 +34,7 @@ STEP = 50
 _SET_LEASE = Statement(
     update(registry).where(registry.c.lease != bindparam("lease")).values(lease=bindparam("lease"))
 )
-_WINDOWS = Statement(select(registry.c.lease, registry.c.trash_window))
+_WINDOWS = Statement(select(registry.c.clock, registry.c.lease, registry.c.trash_window))
 _TRASHED = Statement(
     select(
         manifest.c.id,
@@ -85,6 +85,7 @@ _OLD_TAGS = Statement(
         )
     )
 )
+_ANY_OLD_TAG = Statement(select(tag.c.id).where(tag.c.end_at <= bindparam("before")).limit(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,12 @@ class Terms:
 
 
 async def tend(db: Database, store: BlobStore, terms: Terms) -> Collected:
-    """Do one round of collection on these terms, and drop what of the record is old. Repeat while it did something."""
-    await db.write(_SET_LEASE, lease=terms.lease)
+    """Do one round of collection on these terms, and drop what of the record is old. Repeat while it did something.
+
+    Where nothing is due, nothing is written: of many registries most are quiet, and stay as they are.
+    """
+    if (await _windows(db)).lease != terms.lease:
+        await db.write(_SET_LEASE, lease=terms.lease)
     dropped = await events.drop_old(db, db.now() - terms.events)
     done = await collect(db, store, longest_request=terms.longest_request, margin=terms.margin)
     return done + Collected(events=dropped)
@@ -133,13 +138,29 @@ async def collect(db: Database, store: BlobStore, *, longest_request: int, margi
     *longest_request* is how long after its end an upload might still be written to, *margin* how far clocks may
     differ; both in microseconds.
     """
-    expired = await db.change(lambda tx: uploads.expire(tx, STEP, appends=store.appends))
     await sinking.finish(db)
-    purged = await db.change(purge)
-    reviewed = await db.change(review)
-    forgotten = await db.change(forget_history)
+    windows = await _windows(db)
+    # What is due at the next turn's stamp, or later; it is chosen anew inside the turn that decides.
+    at = max(db.now(), windows.clock + 1)
+    before = at - max(windows.trash_window, windows.lease)
+    expired = purged = reviewed = forgotten = 0
+    if await uploads.has_expired(db, at):
+        expired = await db.change(lambda tx: uploads.expire(tx, STEP, appends=store.appends))
+    if await db.all(_TRASHED, before=before, most=1):
+        purged = await db.change(purge)
+    if await db.all(_DUE, at=at, most=1):
+        reviewed = await db.change(review)
+    if await db.one(_ANY_OLD_TAG, before=before):
+        forgotten = await db.change(forget_history)
     destroyed = await dooming.destroy(db, store, margin=margin, longest_request=longest_request)
     return Collected(expired, purged, reviewed, forgotten, destroyed)
+
+
+async def _windows(db: Database) -> Any:
+    found = await db.one(_WINDOWS)
+    if found is None:
+        raise Vanished("the registry has no row any more")
+    return found
 
 
 async def purge(tx: Tx) -> int:

@@ -78,6 +78,9 @@ _DROP_OLD = Statement(
 )
 
 
+_OLD = Statement(select(event.c.id).where(event.c.at < bindparam("before")).limit(1))
+
+
 async def record(tx: Tx, kind: str, origin: Origin, /, **body: object) -> None:
     """Write an event beside the change that it tells of."""
     whole = {**asdict(origin), **body}
@@ -94,6 +97,8 @@ async def keep(tx: Tx, rows: Iterable[Mapping[str, object]]) -> None:
 
 async def drop_old(db: Database, before: int) -> int:
     """Drop the oldest events of the record from before a moment, a batch of them; give how many."""
+    if await db.one(_OLD, before=before) is None:
+        return 0
     return await db.write(_DROP_OLD, before=before, most=STEP)
 
 

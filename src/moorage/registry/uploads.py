@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, or_, select, update
 
-from moorage.db import Database, Statement, Tx, insert
+from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.errors import Broken
 from moorage.db.tables import blob, project, repository, upload, upload_part
 from moorage.errors import Unavailable
@@ -395,6 +395,11 @@ class Uploads:
 
     async def _drop(self, tx: Tx, id_: str, *, kept: Key | None) -> list[Key]:
         return await drop(tx, id_, kept=kept, appends=self.store.appends)
+
+
+async def has_expired(reader: Reader, at: int) -> bool:
+    """Say whether there is any upload that nobody continued in time."""
+    return bool(await reader.all(_EXPIRED, at=at, most=1))
 
 
 async def expire(tx: Tx, most: int, *, appends: bool) -> int:
