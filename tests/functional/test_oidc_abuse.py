@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -412,6 +413,25 @@ async def test_an_answer_that_is_huge_slow_or_leads_on_is_cut(world: World):
     await refused(world, "more than 262144 bytes", 503)
     world.issuer.raw = {"/keys": b'{"keys": {}}'}
     await refused(world, "no set of at most", 503)
+
+
+async def test_many_at_once_wait_for_their_turn_and_those_of_a_slow_provider_for_nobody_elses(world: World):
+    issuers = Issuers(HERE.apart(60, 8), world.console.platform.db.now)
+    with lying_issuer() as slow:
+        slow.drips = WELL_KNOWN
+        stuck = [asyncio.create_task(_away(issuers, slow.issuer)) for _ in range(6)]
+        many = await asyncio.gather(*(issuers.metadata(world.issuer.issuer, anew=True) for _ in range(12)))
+        still = [one.done() for one in stuck]
+
+    assert len(set(many)) == 1
+    assert still == [False] * 6
+    assert await asyncio.gather(*stuck) == [True] * 6
+
+
+async def _away(issuers: Issuers, issuer: str) -> bool:
+    with pytest.raises(IssuerAway):
+        await issuers.metadata(issuer)
+    return True
 
 
 async def test_nobody_fills_the_table_of_sign_ins_and_keeps_others_out(world: World):

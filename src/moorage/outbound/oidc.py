@@ -10,6 +10,7 @@ that is not known, which is asked at most twice a minute. A provider that is slo
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -45,7 +46,7 @@ MOST_KNOWN: Final = 500
 SECONDS: Final = 10.0
 THREADS: Final = 16
 AT_ONCE: Final = 4
-"""How many calls to one provider go on at once; who comes then is told to try again."""
+"""How many calls to one provider go on at once; who comes then waits a while."""
 
 _JSON: Final = {"accept": "application/json"}
 _HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -114,7 +115,7 @@ class _Known:
     metadata_at: int = 0
     keys: list[dict[str, Any]] = field(default_factory=list)
     keys_at: int = 0
-    asked: int = 0
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
 
 def check_address(caller: Caller, url: str, *, of: str = "") -> None:
@@ -258,16 +259,20 @@ class Issuers:
     async def _ask(
         self, issuer: str, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> Answered:
-        known = self._of(issuer)
-        if known.asked >= AT_ONCE:
-            raise IssuerAway(f"{_host(issuer)} is slow, and others wait for it: try again", retry_after=10)
-        known.asked += 1
+        turns = self._of(issuer).turns
+        try:
+            async with asyncio.timeout(self.caller.seconds):
+                await turns.acquire()
+        except TimeoutError:
+            raise IssuerAway(
+                f"{_host(issuer)} is slow, and others wait for it: try again", retry_after=10
+            ) from None
         try:
             return await self.caller.ask(method, url, headers, body, most=LARGEST)
         except (NotAsked, ValueError) as error:
             raise IssuerAway(str(error)) from None
         finally:
-            known.asked -= 1
+            turns.release()
 
     def _of(self, issuer: str) -> _Known:
         known = self._known.setdefault(issuer, _Known())
