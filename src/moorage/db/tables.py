@@ -191,6 +191,8 @@ _index("repository_blob_review", repository_blob, "review_at", where="review_at 
 
 # A manifest or index of one repository, its body included. ``artifact_type`` holds what the referrers list shows,
 # never null where there is a subject; ``loose_since`` says since when no tag, live index or live subject holds it.
+# ``kind`` is the type of artifact and ``config_type`` its config's media type, null in rows of a release that knew of
+# neither; ``facts`` (JSON) is what the management API shows of it, null until somebody looks.
 manifest = _table(
     "manifest", "content",
     _id(), _to("repository", "repository_id"), _bytes("digest"),
@@ -198,11 +200,13 @@ manifest = _table(
     _big("size"), _big("content_size"), _big("pushed_at"), _big("deleted_at", null=True),
     _big("loose_since", null=True),
     _bytes("body"),
+    _ascii("kind", null=True), _ascii("config_type", null=True), _ascii("facts", null=True),
 )
 _index("manifest_digest", manifest, "repository_id", "digest", unique=True)
 _index("manifest_pushed", manifest, "repository_id", "pushed_at", "id", where="deleted_at IS NULL")
 _index("manifest_trash", manifest, "repository_id", "deleted_at", "id", where="deleted_at IS NOT NULL")
 _index("manifest_deleted", manifest, "deleted_at", where="deleted_at IS NOT NULL")
+_index("manifest_kindless", manifest, "repository_id", "id", where="kind IS NULL AND deleted_at IS NULL")
 _index("manifest_loose", manifest, "loose_since", where="loose_since IS NOT NULL")
 _index("manifest_subject", manifest, "repository_id", "subject", "artifact_type", "id",
        where="subject IS NOT NULL AND deleted_at IS NULL")

@@ -1,11 +1,13 @@
 """Immutable tags: rules of a project that keep a tag as it is."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import bindparam, select
 
 from moorage.db import Reader, Statement
 from moorage.db.tables import immutable_rule
+from moorage.oci.names import RepositoryName
 from moorage.registry import globs
 from moorage.registry.errors import TagImmutable
 from moorage.registry.repositories import Repository
@@ -20,16 +22,24 @@ _RULES = Statement(
 
 async def check(reader: Reader, home: Repository, tags: Sequence[str]) -> None:
     """Raise TagImmutable if a rule of the project keeps one of these tags as it is."""
+    for tag, rule in (await kept(reader, home.project_id, home.name, tags)).items():
+        message = (
+            f"tag {tag} of {home.name} is configured as immutable (rule {rule.id}: tags {rule.tags!r}); "
+            "push another tag, or change the rule"
+        )
+        raise TagImmutable(message, tag=tag, rule=rule.id)
+
+
+async def kept(reader: Reader, project_id: int, name: RepositoryName, tags: Sequence[str]) -> dict[str, Any]:
+    """Give those of a repository's tags that a rule of the project keeps as they are, each with the first such rule."""
+    found: dict[str, Any] = {}
     if not tags:
-        return
-    short = home.name.text.partition("/")[2]
-    for rule in await reader.all(_RULES, project=home.project_id):
+        return found
+    short = name.text.partition("/")[2]
+    for rule in await reader.all(_RULES, project=project_id):
         if globs.matches(rule.repositories, short) == bool(rule.excludes_repositories):
             continue
         for tag in tags:
             if globs.matches(rule.tags, tag) != bool(rule.excludes_tags):
-                message = (
-                    f"tag {tag} of {home.name} is configured as immutable (rule {rule.id}: tags {rule.tags!r}); "
-                    "push another tag, or change the rule"
-                )
-                raise TagImmutable(message, tag=tag, rule=rule.id)
+                found.setdefault(tag, rule)
+    return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from moorage import logs
 from moorage.api import dialects
 from moorage.api.harbor import answers, bodies, csrf, not_yet, off
+from moorage.api.harbor.artifacts import Artifacts
 from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
 from moorage.api.harbor.callers import Callers, covers
 from moorage.api.harbor.configurations import Configurations
@@ -27,6 +28,7 @@ from moorage.api.harbor.routes import Table
 from moorage.api.harbor.signing_in import PREFIX as SIGNING_IN
 from moorage.api.harbor.signing_in import SigningIn
 from moorage.api.harbor.system import System
+from moorage.api.harbor.tags import Tags
 from moorage.api.http.bodies import Body
 from moorage.errors import Problem
 from moorage.identity.callers import ANONYMOUS
@@ -153,6 +155,8 @@ def table() -> Table:
         Logs().answers(),
         Members().answers(),
         Groups().answers(),
+        Artifacts().answers(),
+        Tags().answers(),
     )
 
 

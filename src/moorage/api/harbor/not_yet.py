@@ -12,11 +12,9 @@ if TYPE_CHECKING:
     from moorage.api.harbor.routes import Answers
 
 _NAMES = """
-    listArtifacts CopyArtifact getArtifact deleteArtifact createTag listTags deleteTag listAccessories
-    getVulnerabilitiesAddition getAddition addLabel removeLabel getIcon
+    getVulnerabilitiesAddition getAddition getIcon
     ListRobot CreateRobot GetRobotByID UpdateRobot RefreshSec DeleteRobot
     pingLdap searchLdapUser importLdapUser searchLdapGroup pingOIDC
-    listArtifactsOfProject
 """
 NOT_YET: Final = frozenset(_NAMES.split())
 

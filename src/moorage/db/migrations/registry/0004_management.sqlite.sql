@@ -33,3 +33,11 @@ CREATE INDEX project_listed ON project (registry_id, name, id, public) WHERE del
 CREATE INDEX repository_all ON repository (registry_id, name, id, project_id) WHERE deleted_at IS NULL AND state = 'live';
 
 CREATE INDEX repository_listed ON repository (registry_id, project_id, name, id) WHERE deleted_at IS NULL AND state = 'live';
+
+ALTER TABLE manifest ADD COLUMN kind TEXT;
+
+ALTER TABLE manifest ADD COLUMN config_type TEXT;
+
+ALTER TABLE manifest ADD COLUMN facts TEXT;
+
+CREATE INDEX manifest_kindless ON manifest (registry_id, repository_id, id) WHERE kind IS NULL AND deleted_at IS NULL;
