@@ -153,7 +153,7 @@ class Access:
         """Give the account of this name and password, or raise Unauthorized: never saying which is wrong."""
         found = await self._named(name)
         if name.startswith(accounts.ROBOT_PREFIX):
-            right = _is_secret(found, password, self.db.now())
+            right = await self._is_secret(found, password, address=address, name=name)
         else:
             hashed = found.password if found else None
             right = await self._passwords.verify(password, hashed, address=address, name=name)
@@ -295,6 +295,18 @@ class Access:
             return frozenset()
         return frozenset(await self.actions(caller, name.project))
 
+    async def _is_secret(self, robot: Account | None, given: str, *, address: str, name: str) -> bool:
+        """Say whether *given* is a robot's secret; those that somebody made up are checked as passwords are."""
+        now = self.db.now()
+        if _is_secret(robot, given, now):
+            return True
+        for kept in () if robot is None else robot.secrets(now):
+            if len(kept) != len(_NO_SECRET) and await self._passwords.verify(
+                given, kept.decode("ascii"), address=address, name=name
+            ):
+                return True
+        return False
+
     async def _subject(self, kind: str, number: int) -> Account | None:
         known = self._current()
         found = known.subjects.get((kind, number))
@@ -352,10 +364,9 @@ def name_and_password(authorization: str) -> tuple[str, str]:
 def _is_secret(robot: Account | None, given: str, now: int) -> bool:
     """Compare *given* with a robot's secrets in constant time, and as long when there is no robot."""
     hashed = hashlib.sha256(given.encode("utf-8", "surrogatepass")).digest()
-    secret = robot.secret if robot else _NO_SECRET
-    old = robot.old_secret if robot and now < robot.old_until else None
+    secret, old = (*(robot.secrets(now) if robot else ()), _NO_SECRET, _NO_SECRET)[:2]
     is_new = hmac.compare_digest(hashed, secret)
-    is_old = hmac.compare_digest(hashed, old or _NO_SECRET)
+    is_old = hmac.compare_digest(hashed, old)
     return robot is not None and (is_new or is_old)
 
 

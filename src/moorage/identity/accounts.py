@@ -62,6 +62,11 @@ class Account:
     project_id: int | None = None
     grants: tuple[Grant, ...] = ()
 
+    def secrets(self, now: int) -> tuple[bytes, ...]:
+        """Give a robot's secrets that are good now, as they are kept: two while the one takes the other's place."""
+        old = self.old_secret if now < self.old_until else None
+        return (self.secret,) if old is None else (self.secret, old)
+
     def works(self, now: int) -> bool:
         """Say whether the account may be used at all."""
         return not self.disabled and (self.expires_at is None or now < self.expires_at)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import bindparam, delete, select, update
 
 from moorage.db import Statement, insert
-from moorage.db.tables import robot, robot_permission
+from moorage.db.tables import project, robot, robot_permission
 from moorage.errors import Problem
 from moorage.identity import roles
 from moorage.identity.accounts import ROBOT_PREFIX, Grant
@@ -79,13 +79,27 @@ _SECRET_BESIDE_OLD = Statement(
         updated_at=bindparam("now"),
     )
 )
+_DESCRIBE = Statement(
+    update(robot)
+    .where(*_HERE)
+    .values(
+        description=bindparam("description"),
+        duration=bindparam("duration"),
+        expires_at=bindparam("expires_at"),
+        updated_at=bindparam("now"),
+    )
+)
 _DELETE = Statement(
     update(robot).where(*_HERE).values(deleted_at=bindparam("now"), disabled=1, valid_from=bindparam("now"))
 )
 _OF_PROJECT = Statement(
     select(robot.c.id).where(robot.c.project_id == bindparam("project"), robot.c.deleted_at.is_(None))
 )
-_LIVES = Statement(select(robot.c.project_id, robot.c.name).where(*_HERE))
+_LIVES = Statement(
+    select(robot.c.project_id, project.c.name.label("project"))
+    .select_from(robot.outerjoin(project, project.c.id == robot.c.project_id))
+    .where(*_HERE)
+)
 
 
 class RobotInvalid(Problem):
@@ -106,6 +120,12 @@ class RobotUnknown(Problem):
     code, status, summary = "NOT_FOUND", 404, "there is no such robot"
 
 
+class GrantsExceeded(Problem):
+    """A robot gives another what it does not have itself."""
+
+    code, status, summary = "FORBIDDEN", 403, "a robot gives no more than it has"
+
+
 class Owner(NamedTuple):
     """The project that a robot is of."""
 
@@ -123,12 +143,43 @@ class NewRobot:
     expires_at: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A secret that somebody made up, and its hash: it can be guessed, so it is hashed and checked as passwords are."""
+
+    text: str = field(repr=False)
+    hashed: bytes = field(repr=False)
+
+
+def check_days(days: int) -> None:
+    """Raise RobotInvalid, unless a robot may live for so many days."""
+    if days != FOR_EVER and not 1 <= days <= LONGEST_DURATION:
+        raise RobotInvalid(f"a robot lives 1 to {LONGEST_DURATION} days, or -1 for ever", duration=days)
+
+
+def expiry(since: int, days: int) -> int | None:
+    """Say when a robot expires that lives for so many days since a moment; None: never."""
+    return None if days == FOR_EVER else since + days * _DAY
+
+
 def new_secret() -> str:
     """Make up 256 bits as text that has what passwords must have: both cases, and a digit."""
     while True:
         text = secrets.token_urlsafe(32)
         if re.search("[A-Z]", text) and re.search("[a-z]", text) and re.search("[0-9]", text):
             return text
+
+
+def require_subset(wanted: Collection[Grant], held: Collection[Grant], name: str) -> None:
+    """Raise GrantsExceeded unless each of *wanted* is among what the robot that gives it holds itself."""
+    known = {(one.kind, one.namespace, one.permission) for one in held}
+    for one in wanted:
+        places = {one.namespace, EVERY_PROJECT} if one.kind == "project" else {one.namespace}
+        if not any((one.kind, place, one.permission) in known for place in places):
+            raise GrantsExceeded(
+                f"{name} has no {one.permission} for {one.kind} {one.namespace}, and gives no robot what it does not have",
+                permission=str(one.permission),
+            )
 
 
 async def create(
@@ -141,6 +192,7 @@ async def create(
     days: int = FOR_EVER,
     until: int | None = None,
     description: str = "",
+    chosen: Chosen | None = None,
 ) -> NewRobot:
     """Make a robot of a project, or of the whole registry without an *owner*; it expires after days, or at a moment."""
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
@@ -148,8 +200,7 @@ async def create(
             "a robot's name is lower-case letters and digits, joined by one of . _ -",
             name=name[:LONGEST_NAME],
         )
-    if days != FOR_EVER and not 1 <= days <= LONGEST_DURATION:
-        raise RobotInvalid(f"a robot lives 1 to {LONGEST_DURATION} days, or -1 for ever", duration=days)
+    check_days(days)
     if until is None and name.startswith(GRANT_PREFIX):
         raise RobotInvalid(
             f"names that begin with {GRANT_PREFIX} are those of the provider's grants", name=name
@@ -158,12 +209,12 @@ async def create(
     full = f"{owner.name}+{name}" if owner else name
     if await tx.one(_FIND, name=full) is not None:
         raise RobotExists(name=ROBOT_PREFIX + full)
-    secret = new_secret()
+    secret = chosen.text if chosen else new_secret()
     if days != FOR_EVER:
-        until = tx.at + days * _DAY
+        until = expiry(tx.at, days)
     row = await tx.one(
         _ADD, project=owner.id if owner else None, name=full, description=description,
-        secret=_hash(secret), duration=days, expires_at=until, creator_kind=creator.kind,
+        secret=chosen.hashed if chosen else _hash(secret), duration=days, expires_at=until, creator_kind=creator.kind,
         creator_id=creator.id, now=tx.at,
     )  # fmt: skip
     assert row is not None
@@ -182,7 +233,7 @@ async def set_grants(tx: Tx, number: int, grants: Collection[Grant]) -> None:
     row = await tx.one(_LIVES, number=number)
     if row is None:
         raise RobotUnknown(robot=number)
-    owner = Owner(row.project_id, row.name.partition("+")[0]) if row.project_id is not None else None
+    owner = Owner(row.project_id, row.project) if row.project_id is not None else None
     _check(grants, owner)
     await tx.run(_TAKE_ALL, robot=number)
     await _give(tx, number, grants)
@@ -193,18 +244,24 @@ async def set_disabled(tx: Tx, number: int, *, disabled: bool) -> None:
     await _change(tx, _DISABLED, number, yes=int(disabled))
 
 
-async def refresh_secret(tx: Tx, number: int, *, keep_old: int = 0) -> str:
-    """Give a robot a new secret, and return it; the old one is good for *keep_old* seconds more.
+async def refresh_secret(tx: Tx, number: int, *, keep_old: int = 0, chosen: Chosen | None = None) -> str:
+    """Give a robot a new secret, or the *chosen* one, and return it; the old one is good for *keep_old* seconds more.
 
     Without a while for the old one, every token of the robot is void at once.
     """
-    secret = new_secret()
+    secret = chosen.text if chosen else new_secret()
+    hashed = chosen.hashed if chosen else _hash(secret)
     if keep_old > 0:
         until = tx.at + keep_old * 1_000_000
-        await _change(tx, _SECRET_BESIDE_OLD, number, hashed=_hash(secret), until=until)
+        await _change(tx, _SECRET_BESIDE_OLD, number, hashed=hashed, until=until)
     else:
-        await _change(tx, _SECRET, number, hashed=_hash(secret))
+        await _change(tx, _SECRET, number, hashed=hashed)
     return secret
+
+
+async def describe(tx: Tx, number: int, *, description: str, days: int, expires_at: int | None) -> None:
+    """Change what is said of a robot, and how long it lives."""
+    await _change(tx, _DESCRIBE, number, description=description, duration=days, expires_at=expires_at)
 
 
 async def remove(tx: Tx, number: int) -> None:

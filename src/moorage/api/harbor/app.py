@@ -24,6 +24,7 @@ from moorage.api.harbor.problems import Forbidden, MethodNotAllowed, Unauthorize
 from moorage.api.harbor.projects import Projects
 from moorage.api.harbor.quotas import Quotas
 from moorage.api.harbor.repositories import Repositories
+from moorage.api.harbor.robots import Robots
 from moorage.api.harbor.routes import Table
 from moorage.api.harbor.signing_in import PREFIX as SIGNING_IN
 from moorage.api.harbor.signing_in import SigningIn
@@ -157,6 +158,7 @@ def table() -> Table:
         Groups().answers(),
         Artifacts().answers(),
         Tags().answers(),
+        Robots().answers(),
     )
 
 
