@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
 _NAMES = """
     getVulnerabilitiesAddition getAddition getIcon
-    ListRobot CreateRobot GetRobotByID UpdateRobot RefreshSec DeleteRobot
-    listArtifacts CopyArtifact getArtifact deleteArtifact createTag listTags deleteTag listAccessories
-    getVulnerabilitiesAddition getAddition addLabel removeLabel getIcon
     pingLdap searchLdapUser importLdapUser searchLdapGroup pingOIDC
 """
 NOT_YET: Final = frozenset(_NAMES.split())
