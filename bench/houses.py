@@ -20,6 +20,7 @@ from bench.servers import PAGE, PASSWORD, TICKS, Server
 
 PATIENCE = 1800.0
 PAUSE = 0.02
+SELDOM = 0.5
 ROLES = {
     ("up",): "supervisor", ("serve", "registry"): "registry", ("serve", "console"): "console", ("work",): "worker",
 }  # fmt: skip
@@ -162,14 +163,14 @@ class Client:
         found: list[dict[str, Any]] = self.call("GET", "/containerRegistry")[1]
         return found
 
-    def until(self, path: str, holds: Callable[[int, Any], bool]) -> Any:
+    def until(self, path: str, holds: Callable[[int, Any], bool], pause: float = PAUSE) -> Any:
         """Ask again and again until an answer is right."""
         ends = time.monotonic() + PATIENCE
         while time.monotonic() < ends:
             status, told, _ = self.call("GET", path)
             if holds(status, told):
                 return told
-            time.sleep(PAUSE)
+            time.sleep(pause)
         raise SystemExit(f"{path} did not come right: {told}")
 
 

@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
 from bench import houses, postgres
 from bench.houses import Client, House
+from bench.older import RELEASED, set_back
 from bench.runs import Run
 from bench.servers import Server
 
@@ -30,8 +29,6 @@ OPENED = 200
 LISTED = 20
 QUIET = 0.15
 """A core's part below which a house has done what its start or its orders left to do."""
-# What the release before had not: who undoes it has the files of that release.
-OLDER = "DROP TABLE configuration; UPDATE schema_registry SET version_num = '0002'"
 MILLI = 1000
 
 
@@ -106,7 +103,8 @@ def _measure(cell: Cell) -> None:
     if not (cell.quick and cell.url):
         _destroy(cell, client)
     _start_again(cell)
-    _bring_forward(cell)
+    if not cell.url:
+        _bring_forward(cell)
 
 
 def _order(cell: Cell, client: Client, region: str) -> None:
@@ -212,7 +210,9 @@ def _destroy(cell: Cell, client: Client) -> None:
     one = next(one for one in client.listed() if one["status"] == "READY" and one["name"].startswith("bench"))
     before, began = cell.cpu(), time.perf_counter()
     client.call("DELETE", f"/containerRegistry/{one['id']}")
-    client.until(f"/containerRegistry/{one['id']}/certificate", lambda status, _: status == 200)
+    client.until(
+        f"/containerRegistry/{one['id']}/certificate", lambda status, _: status == 200, houses.SELDOM
+    )
     print(
         f"  destroying one: its certificate after {time.perf_counter() - began:.1f} s,"
         f" {cell.cpu() - before:.2f} CPU s of the whole cell meanwhile",
@@ -237,24 +237,18 @@ def _start_again(cell: Cell) -> None:
 
 
 def _bring_forward(cell: Cell) -> None:
-    """Start on registries of the release before."""
+    """Start on the files of the release before. A database has its revisions run once, however many registries are in it."""
     cell.house.stop()
-    if cell.url:
-        with psycopg.connect(cell.url, autocommit=True) as connection:
-            connection.execute(OLDER.encode())
-    else:
-        for file in _files(cell):
-            with contextlib.closing(sqlite3.connect(file)) as one:
-                one.executescript(OLDER)
-    database = cell.database.cpu() if cell.database else 0.0
+    set_back(_files(cell), cell.house.folder / "data")
     began = time.perf_counter()
     cell.house.start()
     took = time.perf_counter() - began
     cell.rests()
-    used, whole = cell.cpu() - database, time.perf_counter() - began
+    used, whole = cell.cpu(), time.perf_counter() - began
+    newer = sum(_version(file) > RELEASED for file in _files(cell))
     print(
-        f"  start of a newer release: answers after {took:.1f} s; {used:.1f} CPU s and {whole:.0f} s until"
-        f" {_newest(cell)} are brought forward and the house rests",
+        f"  start of a newer release: answers after {took:.1f} s; {used:.1f} CPU s and {whole:.0f} s until {newer:,} of"
+        f" {len(_files(cell)):,} files are brought forward and the house rests",
         flush=True,
     )
 
@@ -263,11 +257,6 @@ def _files(cell: Cell) -> list[Path]:
     return sorted((cell.house.folder / "data" / "registries").glob("*.sqlite"))
 
 
-def _newest(cell: Cell) -> str:
-    if cell.url:
-        return "its tables"
-    count = 0
-    for file in _files(cell):
-        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as one:
-            count += one.execute("SELECT version_num FROM schema_registry").fetchone()[0] != "0002"
-    return f"{count:,} of {len(_files(cell)):,} files"
+def _version(file: Path) -> str:
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as one:
+        return str(one.execute("SELECT version_num FROM schema_registry").fetchone()[0])
