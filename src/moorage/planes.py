@@ -150,6 +150,8 @@ class RegistryPlane:
         found = None if entry is None else self._apps.get(entry.id)
         if entry is None or found is None or self.registries.opened(entry) is not found[0]:
             return None
+        # Whatever read the directory last: no request need come to `find` to learn of another plan.
+        found[0].slots.resize(entry.parallel)
         return found[1] if found[1].rules is entry.rules else None
 
     async def find(self, host: str, port: int) -> ASGIApp:

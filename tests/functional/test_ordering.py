@@ -174,6 +174,23 @@ async def test_a_larger_plan_is_in_force_without_an_interruption(orders: Orders)
 
 
 @BOTH
+async def test_another_plan_holds_from_the_next_request_on_whatever_read_the_directory_last(orders: Orders):
+    """A process also reads it each second by itself: a request that finds it fresh must not go by the plan of before."""
+    made = await orders.made()
+    plane, port = orders.world.plane, (await orders.entry(made)).port
+    assert port is not None
+    await plane.find(f"localhost:{port}", port)
+    await orders.desk.change_plan(orders.project, made.id, plan(orders, "MEDIUM"), SYSTEM)
+    await orders.work()
+
+    await plane.directory.refresh()
+    known = plane.known(f"localhost:{port}", port)
+
+    assert known is not None
+    assert known.distribution.registry.slots.most == 45
+
+
+@BOTH
 async def test_a_plan_is_changed_one_at_a_time(orders: Orders):
     made = await orders.made()
     asked = await orders.desk.change_plan(orders.project, made.id, plan(orders, "MEDIUM"), SYSTEM)
