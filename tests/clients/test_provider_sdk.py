@@ -188,11 +188,13 @@ class Ordered:
 def test_a_registry_is_ordered_pushed_into_renamed_and_resized(place: Place, tmp_path: Path):
     made = Ordered.by(place, tmp_path, "resized")
     pushed = made.pulled("before")
+    able = made.client.get(f"{made.path}/capabilities/plan")
 
     assert made.client.put(made.path, name="renamed") is None
     assert made.client.put(f"{made.path}/plan", planID=MEDIUM) is None
     assert ready(made.client, made.path, pending="SCALING_UP")["name"] == "renamed"
     assert made.client.get(f"{made.path}/plan")["name"] == "MEDIUM"
+    assert [one["name"] for one in able] == ["MEDIUM", "LARGE"]
     assert pushed == {*blobs(made.desk.home / "layout")}
     assert made.pulled("after") == pushed
 
@@ -298,12 +300,18 @@ def test_a_registry_that_is_restricted_by_the_sdk_is_used_from_where_it_says(pla
     time.sleep(PROMISED)
     pulled = made.pulled("within")
     made.client.call("PUT", rules, [])
+    managed = f"{made.path}/ipRestrictions/management"
+    made.client.call("PUT", managed, [{"ipBlock": "192.0.2.7"}])
+    kept = [one["ipBlock"] for one in made.client.get(managed)]
+    assert made.client.get(made.path)["status"] == "READY"
+    made.client.call("PUT", managed, [])
 
     assert [(one["ipBlock"], one["description"]) for one in put] == [("192.0.2.0/24", "office")]
     assert refused.status_code == 403
     assert "this registry has IP restrictions, and your address" in refused.json()["errors"][0]["message"]
     assert pulled == {*blobs(made.desk.home / "layout")}
-    assert made.client.get(rules) == []
+    assert made.client.get(rules) == made.client.get(managed) == []
+    assert kept == ["192.0.2.7/32"]
 
 
 def test_how_people_sign_in_is_set_by_the_sdk(place: Place):

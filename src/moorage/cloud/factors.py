@@ -42,7 +42,8 @@ LONGEST_WAIT: Final = 300
 
 _CODE = re.compile(r"[0-9]{6}")
 _RECOVERY = re.compile(r"[a-z2-7]{16}")
-_FIND = Statement(select(second_factor).where(second_factor.c.login_id == bindparam("login")))
+_of_login = (second_factor.c.login_id == bindparam("login"), second_factor.c.kind == "totp")
+_FIND = Statement(select(second_factor).where(*_of_login))
 _ADD = Statement(
     insert(second_factor).values(
         id=bindparam("id"),
@@ -52,19 +53,15 @@ _ADD = Statement(
         created_at=bindparam("at"),
     )
 )
-_CONFIRM = Statement(
-    update(second_factor)
-    .where(second_factor.c.login_id == bindparam("login"))
-    .values(confirmed_at=bindparam("at"))
-)
+_CONFIRM = Statement(update(second_factor).where(*_of_login).values(confirmed_at=bindparam("at")))
 _TAKE = Statement(
     update(second_factor)
-    .where(second_factor.c.login_id == bindparam("login"), second_factor.c.step < bindparam("taken"))
+    .where(*_of_login, second_factor.c.step < bindparam("taken"))
     .values(step=bindparam("taken"), failures=0)
 )
 _FAIL = Statement(
     update(second_factor)
-    .where(second_factor.c.login_id == bindparam("login"))
+    .where(*_of_login)
     .values(failures=second_factor.c.failures + 1, failed_at=bindparam("at"))
 )
 _DROP = Statement(delete(second_factor).where(second_factor.c.login_id == bindparam("login")))

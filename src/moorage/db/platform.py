@@ -184,15 +184,18 @@ browser_session = _table(
 Index("browser_session_hash", browser_session.c.hash, unique=True)
 Index("browser_session_login", browser_session.c.login_id, browser_session.c.created_at)
 
-# A key of RFC 6238, wrapped by the master key that ``master`` names; ``step`` is the last interval whose code was taken, so
-# none is taken twice. It is asked for from ``confirmed_at`` on.
+# Of ``totp`` a user has one: a key of RFC 6238, wrapped by the key that ``master`` names; ``step`` is the last interval whose code
+# was taken. It is asked for from ``confirmed_at`` on. A ``passkey`` has a name, the id that the browser gave, a public key as
+# its secret, and counts its uses in ``step``: nothing makes one yet.
 second_factor = _table(
     "second_factor", "access",
-    _id(), _to("login_id", login.c.id), _bytes("secret"), _text("master"),
+    _id(), _to("login_id", login.c.id), _text("kind", default="totp"), _text("name", default=""),
+    _text("key_id", default=""), _bytes("secret"), _text("master"),
     _big("created_at"), _big("confirmed_at", null=True), _big("step", default=0),
     _big("failures", default=0), _big("failed_at", default=0),
+    _one_of("kind", "totp", "passkey"), CheckConstraint("(kind = 'totp') = (key_id = '')"),
 )
-Index("second_factor_login", second_factor.c.login_id, unique=True)
+Index("second_factor_login", *(second_factor.c[one] for one in ("login_id", "kind", "key_id")), unique=True)
 
 recovery_code = _table(
     "recovery_code", "access",
@@ -280,11 +283,10 @@ Index("oidc_role_project", oidc_role.c.cloud_project_id)
 # --- what was ordered ------------------------------------------------------------------------------------------
 
 # ``wanted`` is what should be and ``status`` what is: reconciling leads the one to the other. ``plan`` is a plan of the
-# catalogue, ``version`` that of the registry's software. ``entry_uuid`` names its place in the
-# cell's directory, null until it has one. Deleted, it serves nobody since ``closed_at`` and can be taken back until
-# ``delete_after``; ``deleted_at`` says that it no longer can, and ``destroyed_at`` that nothing of it is left.
+# catalogue, ``version`` that of the registry's software. ``entry_uuid`` names its place in the cell's directory, null until it has
+# one; ``called`` is its name there if whoever runs the house gave one. Deleted, it serves nobody since ``closed_at`` and can be
+# taken back until ``delete_after``; ``deleted_at`` says that it no longer can, and ``destroyed_at`` that nothing of it is left.
 # ``suspension`` is what the provider has stopped and ``suspended_for`` why; it outlasts a deletion that is taken back.
-# ``called`` is its name in the directory where that is no id: whoever runs the house gave it one.
 cloud_registry = _table(
     "cloud_registry", "access",
     _id(), _to("cloud_project_id", cloud_project.c.id), _text("name"), _text("region"), _text("plan"),

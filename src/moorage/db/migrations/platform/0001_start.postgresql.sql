@@ -579,6 +579,9 @@ CREATE TABLE recovery_code (
 CREATE TABLE second_factor (
 	id TEXT COLLATE "C" NOT NULL,
 	login_id TEXT COLLATE "C" NOT NULL,
+	kind TEXT COLLATE "C" DEFAULT 'totp' NOT NULL,
+	name TEXT COLLATE "C" DEFAULT '' NOT NULL,
+	key_id TEXT COLLATE "C" DEFAULT '' NOT NULL,
 	secret BYTEA NOT NULL,
 	master TEXT COLLATE "C" NOT NULL,
 	created_at BIGINT NOT NULL,
@@ -587,10 +590,12 @@ CREATE TABLE second_factor (
 	failures BIGINT DEFAULT 0 NOT NULL,
 	failed_at BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (id),
+	CHECK (kind IN ('totp', 'passkey')),
+	CHECK ((kind = 'totp') = (key_id = '')),
 	FOREIGN KEY(login_id) REFERENCES login (id)
 );
 
-CREATE UNIQUE INDEX second_factor_login ON second_factor (login_id);
+CREATE UNIQUE INDEX second_factor_login ON second_factor (login_id, kind, key_id);
 
 CREATE TABLE certificate (
 	cloud_registry_id TEXT COLLATE "C" NOT NULL,

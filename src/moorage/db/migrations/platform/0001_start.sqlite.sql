@@ -576,6 +576,9 @@ CREATE TABLE recovery_code (
 CREATE TABLE second_factor (
 	id TEXT NOT NULL,
 	login_id TEXT NOT NULL,
+	kind TEXT DEFAULT 'totp' NOT NULL,
+	name TEXT DEFAULT '' NOT NULL,
+	key_id TEXT DEFAULT '' NOT NULL,
 	secret BLOB NOT NULL,
 	master TEXT NOT NULL,
 	created_at BIGINT NOT NULL,
@@ -584,10 +587,12 @@ CREATE TABLE second_factor (
 	failures BIGINT DEFAULT 0 NOT NULL,
 	failed_at BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (id),
+	CHECK (kind IN ('totp', 'passkey')),
+	CHECK ((kind = 'totp') = (key_id = '')),
 	FOREIGN KEY(login_id) REFERENCES login (id)
 );
 
-CREATE UNIQUE INDEX second_factor_login ON second_factor (login_id);
+CREATE UNIQUE INDEX second_factor_login ON second_factor (login_id, kind, key_id);
 
 CREATE TABLE certificate (
 	cloud_registry_id TEXT NOT NULL,
