@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from moorage import logs
 from moorage.api import dialects
 from moorage.api.harbor import answers, bodies, csrf, not_yet, off
+from moorage.api.harbor.additions import Additions
 from moorage.api.harbor.artifacts import Artifacts
 from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
 from moorage.api.harbor.callers import Callers, covers
@@ -159,6 +160,7 @@ def table() -> Table:
         Artifacts().answers(),
         Tags().answers(),
         Robots().answers(),
+        Additions().answers(),
     )
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from moorage.api.harbor.routes import Answers
 
 _NAMES = """
-    getVulnerabilitiesAddition getAddition getIcon
     pingLdap searchLdapUser importLdapUser searchLdapGroup pingOIDC
 """
 NOT_YET: Final = frozenset(_NAMES.split())
