@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, func, literal_column, or_, select
 
-from moorage.db import one_of, pages
+from moorage.db import Statement, one_of, pages
 from moorage.db.pages import Asked, Condition, How, Listing
 from moorage.db.tables import manifest, member, project, pull_stat, repository, user_group, user_group_member
 from moorage.registry import shown
@@ -74,6 +74,11 @@ def _listing(*where: Any) -> Listing:
 
 
 _OF_PROJECT = _listing(repository.c.project_id == bindparam("project"))
+_COUNTS = Statement(
+    select(repository.c.id, _artifacts.label("artifacts"), _pulls.label("pulls")).where(
+        one_of(repository.c.id, "repositories")
+    )
+)
 _EVERYWHERE: Final = {
     "all": _listing(_seen()),
     "public": _listing(_seen(project.c.public == 1)),
@@ -122,3 +127,9 @@ async def of(reader: Reader, project_id: int, number: int) -> Listed | None:
     one = Asked(conditions=(Condition("repository_id", How.EXACT, (str(number),)),))
     rows = await _OF_PROJECT.page(reader, one, project=project_id)
     return Listed(*rows[0]) if rows else None
+
+
+async def counts(reader: Reader, numbers: list[int]) -> dict[int, tuple[int, int]]:
+    """Count the artifacts of each of some repositories, and how often these were pulled."""
+    rows = await reader.all(_COUNTS, repositories=numbers)
+    return {row.id: (row.artifacts, row.pulls) for row in rows}

@@ -13,7 +13,7 @@ from moorage.db.pages import Asked, Condition, How
 from moorage.errors import Unavailable
 from moorage.identity import configurable, members, roles
 from moorage.identity.roles import Role
-from moorage.registry import project_pages, quotas
+from moorage.registry import project_pages, quotas, repository_pages
 from moorage.registry.project_pages import PUBLIC, Audience
 
 if TYPE_CHECKING:
@@ -117,14 +117,19 @@ class System:
         wanted = (Condition("name", How.FUZZY, (part,)),) if part else ()
         found = await project_pages.page(ask.db, seen, Asked(1, MOST_FOUND, wanted))
         rows = await project_pages.search_repositories(ask.db, seen, part, MOST_FOUND) if part else []
+        counts = await repository_pages.counts(ask.db, [row.id for row in rows])
+        # What has been destroyed a moment ago counts nothing.
+        counted = [counts.get(row.id, (0, 0)) for row in rows]
         repositories = [
             {
                 "repository_name": row.name,
                 "project_id": row.project_id,
                 "project_name": row.project,
                 "project_public": bool(row.public),
+                "artifact_count": artifacts,
+                "pull_count": pulls,
             }
-            for row in rows
+            for row, (artifacts, pulls) in zip(rows, counted, strict=True)
         ]
         return write.given({"project": await seeing.shown(ask, found), "repository": repositories})
 
