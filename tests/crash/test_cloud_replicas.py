@@ -23,13 +23,14 @@ import pytest
 from ovh.exceptions import (
     HTTPError,
     InvalidCredential,
+    InvalidKey,
     NotGrantedCall,
     ResourceConflictError,
     ResourceNotFoundError,
 )
 from typing_extensions import override
 
-from moorage.cloud import catalogue, chains, grants, heads, operators, registries, suspensions
+from moorage.cloud import applications, catalogue, chains, grants, heads, operators, registries, suspensions
 from moorage.cloud.entries import Entries
 from moorage.cloud.events import Origin
 from moorage.cloud.grants import GrantRefused
@@ -134,6 +135,16 @@ def test_what_is_taken_away_at_one_console_is_refused_by_the_next_answer_of_the_
     owner.delete(f"/me/identity/user/{user['login']}")
     with pytest.raises(InvalidCredential):
         there.get("/auth/details")
+    made = fleet.opened(
+        lambda whole: whole.platform.change(
+            lambda tx: applications.create(tx, whole.master, name="ci", origin=Origin("operator"))
+        )
+    )
+    there = fleet.two.client(made.consumer_key, application_key=made.key, application_secret=made.secret)
+    credential = there.get("/auth/currentCredential")
+    owner.delete(f"/me/api/application/{credential['applicationId']}")
+    with pytest.raises(InvalidKey):
+        there.get("/me")
 
 
 def allowed(fleet: Fleet, user: str) -> str:
