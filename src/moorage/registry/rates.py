@@ -134,6 +134,7 @@ class Bucket:
     rates: Rates
     key: Key
     rate: Rate
+    clock: Callable[[], float]
     permits: int = 0
     until: float = 0.0
     batch: int = 1
@@ -142,7 +143,7 @@ class Bucket:
 
     def at_once(self) -> bool:
         """Count a request; False where that has to be asked for, or there were too many."""
-        if self.permits and self.rates.clock() < self.until:
+        if self.permits and self.clock() < self.until:
             self.permits -= 1
             return True
         drawn = self.rates.counts.draw(self.key, self.rate, self._wanted(), self.permits)
@@ -150,7 +151,7 @@ class Bucket:
 
     async def take(self) -> None:
         """Count a request, or raise RateExceeded."""
-        if self.permits and self.rates.clock() < self.until:
+        if self.permits and self.clock() < self.until:
             self.permits -= 1
             return
         wanted, back, self.permits = self._wanted(), self.permits, 0
@@ -183,17 +184,17 @@ class Bucket:
         """Want more the sooner the last ones were used up; one that comes now and then takes just what it needs."""
         if self.drawing:
             return 1
-        quick = not self.permits and self.rates.clock() < self.until
+        quick = not self.permits and self.clock() < self.until
         self.batch = min(self.batch * 2, self.rate.largest_draw) if quick else 1
         return self.batch
 
     def _put(self, drawn: Drawn) -> bool:
         self.permits = max(drawn.count - 1, 0)
-        self.until = self.rates.clock() + HELD
+        self.until = self.clock() + HELD
         return drawn.count > 0
 
     def _tell(self) -> None:
-        now = self.rates.clock()
+        now = self.clock()
         if now - self.told_at >= TOLD:
             self.told_at = now
             LOG.info(
@@ -220,7 +221,7 @@ class Rates:
         limit = self.rates.get(rate)
         if limit is None or not limit.limit:
             return None
-        made = self._buckets[owner, rate, who] = Bucket(self, Key(owner, rate, who), limit)
+        made = self._buckets[owner, rate, who] = Bucket(self, Key(owner, rate, who), limit, self.clock)
         if len(self._buckets) > self.most:
             self._buckets.popitem(last=False)
         return made
