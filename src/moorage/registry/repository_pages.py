@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, func, literal_column, or_, select
+from sqlalchemy import bindparam, func, or_, select
 
 from moorage.db import Statement, one_of, pages
 from moorage.db.pages import Asked, Condition, How, Listing
 from moorage.db.tables import manifest, member, project, pull_stat, repository, user_group, user_group_member
-from moorage.registry import shown
+from moorage.registry import project_pages, shown
 
 if TYPE_CHECKING:
     from moorage.db import Reader
+    from moorage.registry.project_pages import Audience
 
-# Written as constants, since an index that holds live rows alone is used only by who is seen to ask for these.
-_LIVE: Final = (repository.c.deleted_at.is_(None), repository.c.state == literal_column("'live'"))
-_LIVE_PROJECT: Final = (project.c.deleted_at.is_(None), project.c.state == literal_column("'live'"))
 _artifacts = (
     select(func.count())
     .where(manifest.c.repository_id == repository.c.id, *shown.shown())
@@ -43,7 +41,7 @@ _mine = or_(
 
 
 def _seen(*which: Any) -> Any:
-    return repository.c.project_id.in_(select(project.c.id).where(*_LIVE_PROJECT, *which))
+    return repository.c.project_id.in_(select(project.c.id).where(*project_pages.LIVE, *which))
 
 
 def _listing(*where: Any) -> Listing:
@@ -60,7 +58,7 @@ def _listing(*where: Any) -> Listing:
         ),
         source=repository,
         id=repository.c.id,
-        where=(*_LIVE, *where),
+        where=(*project_pages.LIVE_REPOSITORIES, *where),
         keys={
             "name": pages.text(repository.c.name),
             "repository_id": pages.number(repository.c.id),
@@ -85,14 +83,6 @@ _EVERYWHERE: Final = {
     "user": _listing(_seen(or_(project.c.public == 1, _mine))),
     "names": _listing(_seen(or_(project.c.public == 1, one_of(project.c.name, "names")))),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Audience:
-    """Whose repositories are listed: ``all``, those of ``public`` projects, a ``user``'s too, or of projects by ``names``."""
-
-    kind: str
-    params: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)

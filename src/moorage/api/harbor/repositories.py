@@ -16,7 +16,8 @@ from moorage.oci.names import RepositoryName
 from moorage.registry import repositories, repository_pages, sinking
 from moorage.registry.errors import StillReferenced, TagImmutable
 from moorage.registry.events import record
-from moorage.registry.repository_pages import Audience, Listed
+from moorage.registry.project_pages import ALL, PUBLIC, Audience, of_names, of_user
+from moorage.registry.repository_pages import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,20 +140,20 @@ def preconditions() -> Iterator[None]:
 async def _audience(ask: Ask) -> Audience:
     caller = ask.caller
     if caller.admin:
-        return Audience("all", {})
+        return ALL
     if caller.kind == "user":
-        return Audience("user", {"user": caller.id})
+        return of_user(caller)
     robot = await accounts.by_subject(ask.db, "robot", caller.id) if caller.kind == "robot" else None
     if robot is None:
-        return Audience("public", {})
+        return PUBLIC
     named = sorted({
         grant.namespace
         for grant in robot.grants
         if grant.kind == "project" and grant.permission == ("repository", "list")
     })  # fmt: skip
     if "*" in named and robot.project_id is None:
-        return Audience("all", {})
-    return Audience("names", {"names": [one for one in named if await ask.may(one, "repository", "list")]})
+        return ALL
+    return of_names([one for one in named if await ask.may(one, "repository", "list")])
 
 
 def _shown(one: Listed) -> Shown:
