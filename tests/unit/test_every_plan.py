@@ -32,6 +32,7 @@ WHOLE = {
     "registry.quotas._COMING": "it adds up the uploads under way",
     "cloud.metering._STORED": "it adds up every project, once an hour",
     "registry.projects._ALL": "it lists every project",
+    "registry.robot_warnings._EXPIRING": "it looks at every robot, once in a round of collection",
     "identity.users._LISTED": "it lists every user, as the provider's API gives them: in one answer",
     "identity.users._OTHER_ADMINS": "it is asked when an administrator ceases to be one",
     "identity.users._BUT_ONE": "it is asked when the way that people sign in changes",

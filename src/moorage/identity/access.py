@@ -23,6 +23,7 @@ from moorage.db.tables import member, project, user_group, user_group_member
 from moorage.errors import StorageFull
 from moorage.identity import accounts, refresh, roles, scopes, tokens, users
 from moorage.identity.callers import ANONYMOUS, Caller
+from moorage.identity.robot_use import Used
 from moorage.identity.roles import NOTHING, Permission
 from moorage.identity.scopes import Scope
 from moorage.identity.tokens import Grants, Tokens
@@ -126,6 +127,7 @@ class Access:
         self.db = db
         self.tokens = Tokens(db, registry, master)
         self.token_life = max(60, min(token_life, tokens.LONGEST_LIFE))
+        self.used = Used(db)
         self._refresh_life = refresh_life
         self._passwords = passwords
         self._known = _Known(tokens.NEVER)
@@ -159,6 +161,8 @@ class Access:
             right = await self._passwords.verify(password, hashed, address=address, name=name)
         if found is None or not right or not found.works(self.db.now()):
             raise Unauthorized(_WRONG)
+        if found.caller.kind == "robot":
+            self.used.note(found.caller.id)
         if found.password and self._passwords.outdated(found.password):
             hashed = await self._passwords.hash(password)
             # Signing in needs no room: it is done the next time.

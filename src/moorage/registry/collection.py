@@ -24,7 +24,7 @@ from moorage.db.tables import (
     tag,
 )
 from moorage.oci.digests import Digest
-from moorage.registry import dooming, events, links, sinking, uploads
+from moorage.registry import dooming, events, links, robot_warnings, sinking, uploads
 from moorage.registry.events import SYSTEM, record
 from moorage.registry.quotas import Account, Place
 from moorage.storage import BlobStore
@@ -123,10 +123,13 @@ class Terms:
 async def tend(db: Database, store: BlobStore, terms: Terms) -> Collected:
     """Do one round of collection on these terms, and drop what of the record is old. Repeat while it did something.
 
+    Robots that are about to expire are told of by the way.
+
     Where nothing is due, nothing is written: of many registries most are quiet, and stay as they are.
     """
     if (await _windows(db)).lease != terms.lease:
         await db.write(_SET_LEASE, lease=terms.lease)
+    await robot_warnings.warn(db)
     dropped = await events.drop_old(db, db.now() - terms.events)
     done = await collect(db, store, longest_request=terms.longest_request, margin=terms.margin)
     return done + Collected(events=dropped)

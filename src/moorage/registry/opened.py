@@ -84,7 +84,7 @@ class Registry:
 
     def has_gathered(self, *, pulls: bool) -> bool:
         """Say whether anything waits to be written, counts of pulls among it if it is their time: mostly nothing does."""
-        return bool(self.gathered) or (pulls and bool(self.pulls))
+        return bool(self.gathered) or (pulls and (bool(self.pulls) or bool(self.access.used)))
 
     async def write_down(self, *, pulls: bool) -> None:
         """Write what was gathered in memory, and pull counts if it is their time. What cannot be written waits."""
@@ -92,6 +92,7 @@ class Registry:
             await self.gathered.flush()
             if pulls:
                 await self.pulls.flush()
+                await self.access.used.flush()
         except Unavailable as problem:
             LOG.warning(
                 "pulls and denials wait to be written: %s", problem, extra={"registry": self.entry.name}
