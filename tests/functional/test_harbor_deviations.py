@@ -1,0 +1,117 @@
+"""Where a registry's management API answers other than Harbor's, on purpose: the list of docs/reference/harbor-api.md.
+
+A difference that does not stand there is a bug.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from moorage import __version__
+from moorage.api.harbor.operations import PREFIX
+from moorage.db import Tx
+from moorage.identity.roles import Role
+from moorage.registry import projects
+from tests.functional.test_work import push as push_image
+from tests.worlds import ADMIN, PASSWORD, World
+
+pytestmark = pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"], indirect=True)
+
+
+async def get(world: World, path: str, **query: Any) -> Any:
+    """Get what must be there."""
+    answer = await world.client.get(f"{PREFIX}{path}", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_no_page_is_longer_than_a_hundred_whatever_is_asked_for(world: World):
+    async def work(tx: Tx) -> None:
+        for number in range(101):
+            await projects.create(tx, f"many-{number}")
+
+    await (await world.registry()).db.change(work)
+
+    assert len(await get(world, "/projects", page_size=-1)) == 100
+    assert len((await get(world, "/search", q="many"))["project"]) == 100
+
+
+async def test_volumes_are_the_plans_limit_and_what_is_free_of_it(world: World):
+    limited = await world.add_registry("S")
+
+    assert await get(world, "/systeminfo/volumes") == {"storage": []}
+    (volume,) = (await limited.get(f"{PREFIX}/systeminfo/volumes")).json()["storage"]
+    assert volume["total"] == volume["free"] > 0
+
+
+async def test_three_components_have_health_and_the_version_is_harbors_then_ours(world: World):
+    health = await get(world, "/health")
+    told = await get(world, "/systeminfo")
+
+    assert [one["name"] for one in health["components"]] == ["core", "database", "registry"]
+    assert told["harbor_version"] == f"v2.15.2-moorage.{__version__}"
+
+
+async def test_the_log_is_always_kept(world: World):
+    for key, value in (
+        ("skip_audit_log_database", True),
+        ("audit_log_forward_endpoint", "udp://192.0.2.1:514"),
+    ):
+        refused = await world.client.put(f"{PREFIX}/configurations", json={key: value})
+        assert (refused.status_code, key in refused.json()["errors"][0]["message"]) == (412, True)
+    purge = {"schedule": {"type": "Daily"}, "parameters": {}}
+    assert (await world.client.post(f"{PREFIX}/system/purgeaudit/schedule", json=purge)).status_code == 412
+
+
+async def test_the_name_of_what_was_deleted_is_free_at_once(world: World):
+    path = f"{PREFIX}/projects/library/repositories/app"
+    await push_image(world, "library/app", "v1")
+    first = (await world.client.get(path)).json()
+    assert (await world.client.delete(path)).status_code == 200
+    assert (await world.client.get(path)).status_code == 404
+
+    await push_image(world, "library/app", "v1")
+
+    assert (await world.client.get(path)).json()["id"] != first["id"]
+    for _ in range(2):
+        assert (
+            await world.client.post(f"{PREFIX}/projects", json={"project_name": "again"})
+        ).status_code == 201
+        assert (await world.client.delete(f"{PREFIX}/projects/again")).status_code == 200
+
+
+async def test_the_last_administrator_stays_one(world: World):
+    number = (await get(world, "/users/current"))["user_id"]
+
+    taken = await world.client.put(f"{PREFIX}/users/{number}/sysadmin", json={"sysadmin_flag": False})
+    deleted = await world.client.delete(f"{PREFIX}/users/{number}")
+
+    assert 400 <= taken.status_code < 500
+    assert 400 <= deleted.status_code < 500
+    assert (await get(world, "/users/current"))["sysadmin_flag"] is True
+
+
+async def test_a_robots_secret_is_good_a_while_beside_the_next_one(world: World):
+    given = {
+        "name": "ci", "level": "project", "duration": 1,
+        "permissions": [{"kind": "project", "namespace": "library", "access": [{"resource": "repository", "action": "list"}]}],
+    }  # fmt: skip
+    made = (await world.client.post(f"{PREFIX}/robots", json=given)).json()
+    asked = {"secret": "Another-secret-1", "overlap": 600}
+    assert (await world.client.patch(f"{PREFIX}/robots/{made['id']}", json=asked)).status_code == 200
+
+    for secret in (made["secret"], "Another-secret-1"):
+        robot = await world.as_(made["name"], secret)
+        assert (await robot.get(f"{PREFIX}/projects/library/repositories")).status_code == 200
+
+
+async def test_whoever_knows_the_password_is_let_in_after_somebody_guessed(world: World):
+    await world.add_user("someone", Role.GUEST)
+    guesses = await world.as_("someone", "Wrong-pass-1")
+    assert (await guesses.get(f"{PREFIX}/users/current")).status_code == 401
+
+    for name in ("someone", ADMIN):
+        knows = await world.as_(name, PASSWORD)
+        assert (await knows.get(f"{PREFIX}/users/current")).status_code == 200
