@@ -17,6 +17,7 @@ import pytest
 from harborapi import HarborAsyncClient
 from harborapi.exceptions import Conflict, Forbidden, NotFound, PreconditionFailed, StatusError, Unauthorized
 from harborapi.models import (
+    Access,
     AuditLog,
     Configurations,
     CVEAllowlist,
@@ -28,6 +29,8 @@ from harborapi.models import (
     Registry,
     Repository,
     ResourceList,
+    RobotCreate,
+    RobotPermission,
     UserCreationReq,
     UserGroup,
     UserProfile,
@@ -336,6 +339,46 @@ async def test_members_of_a_project_and_groups_of_users(admin: Strict, sign_in: 
     with pytest.raises(NotFound):
         await admin.get_usergroup(group_number)
     await admin.delete_user((await admin.get_user_by_username(name)).user_id or 0)
+
+
+async def test_robots_of_a_project_and_of_the_registry(admin: Strict, sign_in: SignIn, name: str):
+    await admin.create_project(ProjectReq(project_name=name))
+    given = RobotPermission(
+        kind="project", namespace=name, access=[Access(resource="repository", action="list")]
+    )
+    machine = await admin.create_robot(
+        RobotCreate(name="ci", level="project", duration=30, permissions=[given], description="builds")
+    )
+    everywhere = await admin.create_robot(
+        RobotCreate(name=name, level="system", duration=-1, permissions=[given])
+    )
+    number = machine.id or 0
+
+    assert (machine.name, everywhere.expires_at) == (f"robot${name}+ci", -1)
+    robot = await admin.get_robot(number)
+    assert (robot.level, robot.duration, robot.description) == ("project", 30, "builds")
+    assert robot.permissions
+    assert [one.resource for one in robot.permissions[0].access or []] == ["repository"]
+    project = (await admin.get_project(name)).project_id
+    assert await admin.get_robots(query=f"Level=project,ProjectID={project}") == [robot]
+    assert [one.id for one in await admin.get_robots(query=f"name={everywhere.name}")] == [everywhere.id]
+    own = sign_in(machine.name or "", machine.secret or "")
+    assert await own.get_repositories(name) == []
+    with pytest.raises(PreconditionFailed):
+        await own.get_current_user()
+    await admin.refresh_robot_secret(number, "Chosen-by-me-1")
+    with pytest.raises(Unauthorized):
+        await own.get_robots()
+    own = sign_in(machine.name or "", "Chosen-by-me-1")
+    assert await own.get_repositories(name) == []
+    robot.disable = True
+    await admin.update_robot(number, robot)
+    with pytest.raises(Unauthorized):
+        await own.get_repositories(name)
+    for one in (number, everywhere.id or 0):
+        await admin.delete_robot(one)
+        with pytest.raises(NotFound):
+            await admin.get_robot(one)
 
 
 async def test_what_is_off_reads_as_empty_or_is_not_there(admin: Strict, name: str):
