@@ -122,7 +122,7 @@ async def test_artifacts_are_searched_by_tags_digest_and_type(world: World):
         "labels=(99)": [],
         "nothing=known": ["chart", "loose", "index"],
     }
-    # A release that knew nothing of types pushed these.
+    # As if nobody had looked at them since they were pushed.
     db = (await world.registry()).db
     await db.write(_FORGET)
 

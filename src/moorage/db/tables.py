@@ -191,8 +191,8 @@ _index("repository_blob_review", repository_blob, "review_at", where="review_at 
 
 # A manifest or index of one repository, its body included. ``artifact_type`` holds what the referrers list shows,
 # never null where there is a subject; ``loose_since`` says since when no tag, live index or live subject holds it.
-# ``kind`` is the type of artifact and ``config_type`` its config's media type, null in rows of a release that knew of
-# neither; ``facts`` (JSON) is what the management API shows of it, null until somebody looks.
+# ``kind`` is the type of artifact, ``config_type`` its config's media type and ``facts`` (JSON) what the management
+# API shows of it: null until somebody looks, so that a push writes none of them, on this schema and the one before.
 manifest = _table(
     "manifest", "content",
     _id(), _to("repository", "repository_id"), _bytes("digest"),

@@ -22,7 +22,7 @@ from moorage.oci.digests import Digest
 from moorage.oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestUnknown
 from moorage.oci.manifests import Manifest
 from moorage.oci.names import RepositoryName, Tag
-from moorage.registry import holding, immutability, kinds, links, repositories, trash
+from moorage.registry import holding, immutability, links, repositories, trash
 from moorage.registry.errors import StillReferenced
 from moorage.registry.events import Origin, record
 from moorage.registry.projects import LIVE
@@ -95,8 +95,6 @@ _ADD = Statement(
         content_size=bindparam("content_size"),
         pushed_at=bindparam("at"),
         body=bindparam("body"),
-        kind=bindparam("kind"),
-        config_type=bindparam("config_type"),
     )
     .returning(_m.id)
 )
@@ -267,8 +265,6 @@ async def _add(
         content_size=read.content_size,
         at=tx.at,
         body=body,
-        kind=kinds.of(read),
-        config_type=kinds.config_type(read),
     )
     manifest_id: int = row.id
     if linked:
