@@ -170,6 +170,17 @@ async def test_a_page_asks_the_same_few_queries_and_reads_no_blob_again(
     assert seen[1] <= 14
 
 
+async def test_of_an_artifact_that_says_very_much_a_part_is_shown(world: World):
+    notes = {"long": "x" * (1 << 20), "short": "y"}
+    config = {**LINUX, "config": {"Labels": "z" * 100_000}}
+    await push(world.client, APP, "v1", config, annotations=notes)
+
+    found = (await asked(world.client, AT))[0]
+
+    assert found["annotations"] == {"short": "y"}
+    assert (found["extra_attrs"]["os"], "config" in found["extra_attrs"]) == ("linux", False)
+
+
 async def test_of_a_project_the_latest_artifact_of_each_repository_is_listed(world: World):
     first = await push(world.client, "library/a", "v1", {"os": "linux"})
     second = await push(world.client, "library/a", "v2", {"os": "plan9"})

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 LARGEST_CONFIG: Final = 1 << 20
 """Bytes of a config that are read: of a larger one nothing is shown."""
 LARGEST_OTHER: Final = 16 << 10
+LARGEST: Final = 64 << 10
+"""Bytes that are kept of one artifact, so that a page of a list is not as large as all its manifests."""
 ICON: Final = "io.goharbor.artifact.v1alpha1.icon"
 STEP: Final = 100
 
@@ -101,12 +103,15 @@ async def learn(db: Database, store: BlobStore, name: RepositoryName, number: in
     document = json.loads(row.body)
     kind, config_type = kinds.of(read), kinds.config_type(read)
     config = await config_of(db, store, name, read)
-    text = json.dumps({
+    found = {
         "attributes": {} if config is None else attributes(kind, config),
         "annotations": read.annotations,
         "references": [_reference(one) for one in document.get("manifests") or ()],
         "icon": _icon(document),
-    }, separators=(",", ":"))  # fmt: skip
+    }
+    text = _written(found)
+    if len(text) > LARGEST:
+        text = _written({name: _cut(one) for name, one in found.items()})
     # What cannot be kept now is shown all the same, and worked out again next time.
     with suppress(Unavailable):
         await db.write(_KEEP, which=number, new_kind=kind, new_type=config_type, new_facts=text)
@@ -172,6 +177,24 @@ def attributes(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if kind in {kinds.IMAGE, kinds.WASM} or "rootfs" in config:
         return _chosen(config, _IMAGE)
     return dict(config) if len(json.dumps(config)) <= LARGEST_OTHER else {}
+
+
+def _written(found: object) -> str:
+    return json.dumps(found, separators=(",", ":"))
+
+
+def _cut(found: Any) -> Any:
+    """Keep of annotations, attributes or references as many as fit."""
+    left = LARGEST // 4
+    fitting: list[Any] = []
+    if isinstance(found, str):
+        return found
+    for one in found.items() if isinstance(found, dict) else found:
+        size = len(_written(one))
+        if size <= left:
+            left -= size
+            fitting.append(one)
+    return dict(fitting) if isinstance(found, dict) else fitting
 
 
 def _chosen(found: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
