@@ -107,6 +107,49 @@ async def test_a_robots_secret_is_good_a_while_beside_the_next_one(world: World)
         assert (await robot.get(f"{PREFIX}/projects/library/repositories")).status_code == 200
 
 
+async def test_a_robot_has_no_power_over_administrators(world: World):
+    rights = [
+        {"resource": "user", "action": action} for action in ("create", "read", "update", "list", "delete")
+    ]
+    given = {
+        "name": "people", "level": "system", "secret": "Another-secret-1",
+        "permissions": [{"kind": "system", "namespace": "/", "access": rights}],
+    }  # fmt: skip
+    made = (await world.client.post(f"{PREFIX}/robots", json=given)).json()
+    robot = await world.as_(made["name"], "Another-secret-1")
+    admin = f"{PREFIX}/users/{(await get(world, '/users/current'))['user_id']}"
+
+    assert made["secret"] == "Another-secret-1"
+    assert (await robot.get(admin)).status_code == 200
+    refused = [
+        await robot.put(f"{admin}/password", json={"new_password": "Another-pass-1"}),
+        await robot.put(f"{admin}/sysadmin", json={"sysadmin_flag": True}),
+        await robot.delete(admin),
+    ]
+    assert {one.status_code for one in refused} == {403}
+    # It lives as long as robots do where nothing is said.
+    usual = (await get(world, "/configurations"))["robot_token_duration"]["value"]
+    assert (await get(world, f"/robots/{made['id']}"))["duration"] == usual
+    await (await world.registry()).write_down(pulls=True)
+    assert "last_used_time" in await get(world, f"/robots/{made['id']}")
+
+
+async def test_what_cannot_be_given_and_who_is_not_there_is_refused(world: World):
+    access = [{"resource": "repository", "action": "pull", "effect": "deny"}]
+    given = [{"kind": "project", "namespace": "library", "access": access}]
+    robot = {"name": "ci", "level": "project", "duration": 1, "permissions": given}
+    members = f"{PREFIX}/projects/library/members"
+    answers = [
+        await world.client.post(f"{PREFIX}/robots", json=robot),
+        await world.client.post(members, json={"role_id": 2, "member_user": {"username": "nobody"}}),
+        await world.client.post(f"{PREFIX}/usergroups", json={"group_name": "x", "group_type": 1}),
+        await world.client.post(f"{PREFIX}/usergroups", json={"group_name": "x", "group_type": 9}),
+        await world.client.put(f"{members}/99999", json={"role_id": 2}),
+    ]
+
+    assert [one.status_code for one in answers] == [400, 400, 400, 400, 404]
+
+
 async def test_whoever_knows_the_password_is_let_in_after_somebody_guessed(world: World):
     await world.add_user("someone", Role.GUEST)
     guesses = await world.as_("someone", "Wrong-pass-1")
