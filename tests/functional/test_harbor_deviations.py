@@ -13,7 +13,9 @@ from moorage import __version__
 from moorage.api.harbor.operations import PREFIX
 from moorage.db import Tx
 from moorage.identity.roles import Role
-from moorage.registry import projects
+from moorage.registry import artifact_copies, projects
+from tests.functional.harbor_artifacts import IMAGE
+from tests.functional.harbor_artifacts import push as push_artifact
 from tests.functional.test_work import push as push_image
 from tests.worlds import ADMIN, PASSWORD, World
 
@@ -158,3 +160,36 @@ async def test_whoever_knows_the_password_is_let_in_after_somebody_guessed(world
     for name in ("someone", ADMIN):
         knows = await world.as_(name, PASSWORD)
         assert (await knows.get(f"{PREFIX}/users/current")).status_code == 200
+
+
+async def test_of_an_artifact_a_part_is_shown_and_of_its_tags_when_it_was_pulled(world: World):
+    notes = {"long": "x" * (1 << 17), "short": "y"}
+    digest = await push_artifact(world.client, "library/app", "v1", {"os": "linux"}, annotations=notes)
+    await world.client.post(
+        f"{PREFIX}/projects/library/repositories/app/artifacts/v1/tags", json={"name": "next"}
+    )
+    await world.client.get("/v2/library/app/manifests/next")
+    await (await world.registry()).pulls.flush()
+
+    found = await get(world, f"/projects/library/repositories/app/artifacts/{digest}")
+
+    assert (found["annotations"], found["icon"]) == ({"short": "y"}, "")
+    assert {one["pull_time"] for one in found["tags"]} == {found["pull_time"]}
+    assert found["pull_time"] >= found["push_time"]
+
+
+async def test_a_copy_of_very_many_manifests_is_refused(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(artifact_copies, "MOST", 1)
+    await push_artifact(world.client, "library/app", "v1", {"os": "linux"})
+    digest = (await world.client.head("/v2/library/app/manifests/v1")).headers["docker-content-digest"]
+    subject = {"mediaType": IMAGE, "digest": digest, "size": 1}
+    for n in range(3):
+        await push_artifact(world.client, "library/app", None, {"n": n}, subject=subject)
+
+    refused = await world.client.post(
+        f"{PREFIX}/projects/library/repositories/copy/artifacts", params={"from": "library/app:v1"}
+    )
+
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (412, "PRECONDITION")
+    listed = await world.client.get(f"{PREFIX}/projects/library/repositories")
+    assert [one["name"] for one in listed.json()] == ["library/app"]
