@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -16,6 +19,9 @@ from tests.clients.layouts import Layout
 from tests.clients.programs import program
 from tests.servers.house import House
 from tests.worlds import ADMIN, PASSWORD
+
+if TYPE_CHECKING:
+    from tests.clients.strict_harborapi import SignIn, Strict
 
 SECONDS = 120
 
@@ -106,3 +112,30 @@ class Desk:
 def desk(running: House, tmp_path: Path) -> Desk:
     """Give a place to work at."""
     return Desk.at(running, tmp_path)
+
+
+@pytest.fixture
+async def sign_in(running: House) -> AsyncIterator[SignIn]:
+    """Give what makes a harborapi of the running registry, for the administrator or for somebody else."""
+    from tests.clients.strict_harborapi import Strict  # noqa: PLC0415 - asked for by these tests alone
+
+    async with AsyncExitStack() as closing:
+
+        def of(name: str = ADMIN, password: str = PASSWORD) -> Strict:
+            made = Strict(f"{running.registry}/api/v2.0", name, password, timeout=float(SECONDS), retry=None)
+            closing.push_async_callback(made.client.aclose)
+            return made
+
+        yield of
+
+
+@pytest.fixture
+def admin(sign_in: SignIn) -> Strict:
+    """Give the administrator's client."""
+    return sign_in()
+
+
+@pytest.fixture
+def name() -> str:
+    """Give a name that nothing has yet: the registry is shared."""
+    return f"h{uuid.uuid4().hex[:12]}"
