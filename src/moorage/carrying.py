@@ -24,7 +24,6 @@ from moorage.db.sqlite import SqliteDatabase
 from moorage.errors import Problem, Unavailable
 from moorage.parts import CELL_FILE, PLATFORM_FILE, Parts, registry_file
 from moorage.registry import copying
-from moorage.registry.address_rules import are_kept
 from moorage.registry.directory import READY, Entry
 from moorage.storage import BlobStore, open_store
 
@@ -80,10 +79,7 @@ class _There:
 
 async def carry(parts: Parts, target: Target) -> copying.Copied:
     """Copy everything to an empty place; raise NotEmpty, OrderedMeanwhile or Unavailable."""
-    if not await are_kept(parts.cell):
-        raise Unavailable(
-            "the database's schema is of the release before: run `moorage migrate` before you copy it"
-        )
+    await _check_schema(parts)
     async with contextlib.AsyncExitStack() as opening:
         there = await _opened(target, opening)
         of_platform = await opening.enter_async_context(parts.platform.snapshot())
@@ -114,6 +110,20 @@ async def carry(parts: Parts, target: Target) -> copying.Copied:
         await there.cell.number_past(_of(await parts.cell.numbers(), cell.metadata.tables))
         await there.finish()
     return copying.Copied(count, blobs, total)
+
+
+async def _check_schema(parts: Parts) -> None:
+    """Raise Unavailable for a schema of the release before: files come forward when they are opened, a database does not."""
+    postgres = parts.postgres
+    if postgres is None:
+        return
+    for family in migrate.of_a_cell():
+        asked = f"SELECT version_num FROM {family.version_table}"  # noqa: S608 - a constant.
+        version = await postgres.pool.read(operator.methodcaller("fetchval", asked))
+        if family.opened_to.get(version) != version:
+            raise Unavailable(
+                "the database's schema is of the release before: run `moorage migrate` before you copy it"
+            )
 
 
 def _of(numbers: Mapping[str, int], known: Mapping[str, object]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from moorage.cloud import (
 from moorage.cloud.events import SYSTEM
 from moorage.cloud.reconciling import Reconcile
 from moorage.db import Database, Statement, cell, platform, tables
+from moorage.errors import Unavailable
 from moorage.identity.passwords import Passwords
 from moorage.parts import Parts, Place
 from moorage.registry import copying, fsck
@@ -221,6 +223,17 @@ async def test_a_copy_that_was_cut_is_no_house(
         await carrying.carry(origin, Target(tmp_path / "files"))
     with pytest.raises(NotEmpty):
         await carrying.carry(origin, Target(tmp_path / "third", url))
+
+
+async def test_a_schema_of_the_release_before_is_told(postgres_server: PostgresServer, tmp_path: Path):
+    url, over = postgres_server.cell(), tmp_path / "over"
+    async with parts.opened(Place(over, url, (over / "blobs").as_uri(), MASTER_KEY)) as there:
+        older = operator.methodcaller("execute", "UPDATE schema_registry SET version_num = '0001'")
+        assert there.postgres is not None
+        await there.postgres.pool.read(older)
+        with pytest.raises(Unavailable, match="moorage migrate"):
+            await carrying.carry(there, Target(tmp_path / "copy"))
+    assert not (tmp_path / "copy").exists()
 
 
 async def test_rows_that_are_not_all_there_are_no_copy(source: Orders, tmp_path: Path):
