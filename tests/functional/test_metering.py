@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from moorage.cloud import metering
 from moorage.cloud.destroying import StillThere
 from moorage.cloud.events import SYSTEM
 from moorage.cloud.reconciling import Reconcile
-from moorage.registry.traffic import HOUR
+from moorage.registry.traffic import HOUR, Meter
 from tests.functional.cloud_api_world import LARGE, MEDIUM, SMALL
 from tests.functional.ordering_world import Orders
 from tests.functional.usage_world import (
@@ -163,3 +165,32 @@ async def test_nothing_is_certified_while_the_cell_counts_what_comes_late(orders
     await orders.reconcile(Reconcile(doomed.id))
     assert (await orders.again(doomed)).destroyed_at is not None
     assert await metering.remains(orders.world.parts.cell, doomed.entry_uuid) == []
+
+
+@pytest.mark.parametrize("orders", ["sqlite"], indirect=True)
+async def test_on_the_schema_of_the_release_before_counts_wait_and_all_else_goes_on(
+    orders: Orders, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = await orders.made("before", SMALL)
+    cell, file = orders.world.parts.cell, orders.world.parts.place.cell_file
+    meter, known = Meter(cell), orders.desk.catalogue
+    meter.of("somebody").others += 1
+    with contextlib.closing(sqlite3.connect(file)) as beside:
+        table = beside.execute("SELECT sql FROM sqlite_master WHERE name = 'traffic'").fetchone()[0]
+        now = beside.execute("SELECT version_num FROM schema_cell").fetchone()
+        beside.executescript("DROP TABLE traffic; UPDATE schema_cell SET version_num = '0001'")
+    books = metering.Metering(orders.platform, cell, known, metering.unmeasured)
+    at = hour_of(orders.platform.now())
+
+    await meter.write_down()
+    swept = await books.sweep(at + 2 * HOUR)
+    await books.prune(at)
+    await books.end(made.id, str(made.entry_uuid))
+
+    assert (swept, await metering.remains(cell, str(made.entry_uuid))) == (2, [])
+    with contextlib.closing(sqlite3.connect(file)) as beside:
+        beside.execute(table)
+        beside.execute("UPDATE schema_cell SET version_num = ?", now)
+        beside.commit()
+    assert await meter.flush() == 1
+    assert not caplog.records

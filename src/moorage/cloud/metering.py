@@ -23,7 +23,7 @@ from moorage.db import Database, Reader, Statement, Tx, Vanished, insert, one_of
 from moorage.db.cell import TRAFFIC, traffic
 from moorage.db.platform import cloud_registry, usage_hour, usage_sweep
 from moorage.db.tables import project, registry
-from moorage.registry.traffic import HOUR
+from moorage.registry.traffic import HOUR, is_kept
 
 BATCH: Final = 200
 HOURS_AT_ONCE: Final = 48
@@ -144,6 +144,8 @@ async def unmeasured(_: str) -> Stored | None:
 
 async def remains(cell: Reader, entry_uuid: str) -> list[str]:
     """Name what the cell still has of what a registry was asked."""
+    if not await is_kept(cell):
+        return []
     n = (await cell.one(_COUNT_OF_ENTRY, entry=entry_uuid)).n
     return [f"{n} rows of traffic"] if n else []
 
@@ -168,7 +170,7 @@ class Metering:
         for hour in hours:
             await self._write_hour(hour, measured=hour == last)
         until = hours[-1] if hours else last
-        while await self._roll(until):
+        while await is_kept(self.cell) and await self._roll(until):
             pass
         return len(hours)
 
@@ -177,7 +179,9 @@ class Metering:
         while await self.platform.write(_DROP_OLD, before=before):
             pass
         await self.platform.write(_DROP_SWEPT, before=before)
-        while await self.cell.write(_DROP_ROLLED, before=self.cell.now() - CELL_KEEPS):
+        while await is_kept(self.cell) and await self.cell.write(
+            _DROP_ROLLED, before=self.cell.now() - CELL_KEEPS
+        ):
             pass
 
     async def _write_hour(self, hour: int, *, measured: bool) -> None:
@@ -231,6 +235,8 @@ class Metering:
 
         Its hours stay, for the invoice; done again it changes nothing.
         """
+        if not await is_kept(self.cell):
+            return
         rows = await self.cell.all(_OF_ENTRY, entry=entry_uuid)
         due = sorted({row.hour for row in rows if row.writes != row.rolled})
         for hour in due:

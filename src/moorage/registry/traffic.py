@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import bindparam
 
-from moorage.db import Broken, Database, Failed, Statement, insert
+from moorage.db import Broken, Database, Failed, Reader, Statement, insert, schema
 from moorage.db.cell import TRAFFIC, traffic
 from moorage.errors import Unavailable
 
@@ -23,6 +23,7 @@ LOG = logging.getLogger(__name__)
 
 HOUR: Final = 3_600_000_000
 """An hour in microseconds."""
+KEPT_FROM: Final = "0002"
 HOURS: Final = 24
 """Of so many hours counts wait for a database that is away."""
 
@@ -68,6 +69,11 @@ class Traffic:
         return taken
 
 
+async def is_kept(cell: Reader) -> bool:
+    """Say whether a cell's schema has a place for what is counted: one of the release before has none."""
+    return await schema.has(cell, KEPT_FROM)
+
+
 @dataclass(slots=True)
 class Meter:
     """What one process counts of every registry that it serves."""
@@ -78,6 +84,8 @@ class Meter:
     _running: dict[str, Traffic] = field(default_factory=dict)
     _written: dict[str, Counts] = field(default_factory=dict)
     _waiting: dict[tuple[int, str], Counts] = field(default_factory=dict)
+    # Whether the cell's schema has a place for it: once it has, it never again has none.
+    _is_kept: bool = False
 
     def of(self, entry_uuid: str) -> Traffic:
         """Give where a registry is counted, the same however often it is opened."""
@@ -105,7 +113,8 @@ class Meter:
     async def flush(self) -> int:
         """Write down what has changed, in one change; give how many rows that were. Raises Unavailable, and keeps it then."""
         self._gather()
-        if not self._waiting:
+        self._is_kept = self._is_kept or await is_kept(self.cell)
+        if not self._waiting or not self._is_kept:
             return 0
         given = dict(self._waiting)
         rows = [
