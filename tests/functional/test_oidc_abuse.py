@@ -123,6 +123,7 @@ async def test_no_claim_that_is_not_right_lets_anybody_in(world: World):
         ({"nonce": "another"}, "nonce: "),
         ({"nonce": None}, "nonce: "),
         ({"nonce": ["a"]}, "nonce: "),
+        ({"nonce": "\ud800"}, "nonce: "),
         ({"exp": world.console.now - 61}, "exp: "),
         ({"exp": None}, "exp: "),
         ({"exp": "never"}, "exp: "),
@@ -137,11 +138,15 @@ async def test_no_claim_that_is_not_right_lets_anybody_in(world: World):
         ({"sub": "é"}, "sub: "),
         ({"sub": "a" * 256}, "sub: "),
         ({"at_hash": "AAAA"}, "at_hash: "),
+        ({"at_hash": "\udfff"}, "at_hash: "),
         ({"at_hash": None, "aud": []}, "aud: "),
     ]
     for lie, text in lies:
         world.issuer.claims = lie
         await refused(world, text)
+    world.issuer.claims, world.issuer.answer = {"at_hash": "AAAA"}, {"access_token": "\ud800"}
+    await refused(world, "at_hash: ")
+    world.issuer.answer = {}
     world.issuer.claims = {"sub": "eve", "email": "alice@example.com", "preferred_username": "alice"}
     await refused(world, "no user of this account", 403)
 
@@ -364,6 +369,14 @@ async def test_roles_follow_from_groups_and_what_a_person_has_given_stays(world:
     assert {one for _, one in seen} == {"owner"}
     assert await roles() == ["billing", "owner"]
     assert await members.role_of(platform.db, foreign, who.login) is None
+    # Where nothing follows from groups any more, a role that did goes, and one that a person has given does not.
+    await platform.change(lambda tx: members.drop(tx, mine, who.login))
+    assert (await world.signs_in(await world.console.browser())).status_code == 303
+    assert await roles() == ["administrator", "owner"]
+    await world.settle(groups_claim="")
+    assert (await world.signs_in(await world.console.browser())).status_code == 303
+    assert await roles() == [None, "owner"]
+    await world.settle(roles=tuple(RoleOfGroup(*one) for one in named))
     # What is told beside the ID token must be of the same person.
     world.issuer.claims, world.issuer.userinfo = {}, {"sub": "another", "groups": ["ops"]}
     await refused(world, "somebody else")
@@ -447,6 +460,26 @@ async def test_nobody_fills_the_table_of_sign_ins_and_keeps_others_out(world: Wo
     assert answers == [200] * oidc_sign_in.MOST + [429] * 2
     assert (entered.status_code, later.status_code) == (303, 200)
     assert (await world.console.platform.db.one(FLOWS, provider=world.provider.id)).n == 1
+
+
+async def test_an_answer_that_nobody_waits_for_holds_up_nobody_who_changes_something(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    browser, kind, turns = await world.console.browser(), type(world.console.platform.db), []
+    change = kind.change
+
+    async def counted(db: Any, work: Any) -> Any:
+        turns.append(work)
+        return await change(db, work)
+
+    monkeypatch.setattr(kind, "change", counted)
+    path = f"/auth/oidc/callback/{world.provider.id}?code=a&state=b"
+    answer = await browser.client.get(path, headers={"cookie": "moorage-oidc=c"})
+    before = len(turns)
+    entered = await world.signs_in(browser)
+
+    assert (answer.status_code, before) == (400, 0)
+    assert (entered.status_code, len(turns) > 0) == (303, True)
 
 
 async def test_another_issuer_is_another_provider_and_gets_no_secret_of_the_one_before(world: World):

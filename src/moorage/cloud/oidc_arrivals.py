@@ -84,8 +84,8 @@ async def arrive(
     else:
         user = await _admitted(tx, found.login_id)
         await oidc_identities.use(tx, account, found)
-    if provider.terms.roles:
-        await oidc_roles.follow(tx, provider, user.id, vouched.groups, origin)
+    # Where no role follows any more, those that did are taken away.
+    await oidc_roles.follow(tx, provider, user.id, vouched.groups, origin)
     return user
 
 

@@ -192,7 +192,9 @@ class SignIns:
             found = await tx.one(_FIND, state=key, after=tx.at - LASTS)
             return found if found is not None and await tx.run(_TAKE, state=key) else None
 
-        flow = await self.db.change(work) if state and secret else None
+        # Anybody may bring anything: what is no sign-in's answer takes no turn from those who change something.
+        begun = state and secret and await self.db.one(_FIND, state=key, after=self.db.now() - LASTS)
+        flow = await self.db.change(work) if begun else None
         if flow is None:
             raise FlowUnknown
         return flow

@@ -293,7 +293,7 @@ def check_claims(claims: Mapping[str, Any], client: Client, nonce: str, *, since
     if (len(named) > 1 or "azp" in claims) and claims.get("azp") != client.id:
         raise TokenRefused("azp: the ID token was given to another client")
     given = claims.get("nonce")
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
+    if not isinstance(given, str) or not _is_same(given, nonce):
         raise TokenRefused("nonce: the ID token is of another sign-in")
     subject = claims.get("sub")
     if (
@@ -330,11 +330,20 @@ def _check_hash(claims: Mapping[str, Any], algorithm: str, access: str) -> None:
     if "at_hash" not in claims:
         return
     name = _HASHES.get(algorithm[-3:], "sha512")
-    digest = hashlib.new(name, access.encode()).digest()
-    expected = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=")
+    digest = hashlib.new(name, _bytes(access)).digest()
+    expected = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
     given = claims["at_hash"]
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), expected):
+    if not isinstance(given, str) or not _is_same(given, expected):
         raise TokenRefused("at_hash: the access token is not the one that came with the ID token")
+
+
+def _is_same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(_bytes(given), _bytes(expected))
+
+
+def _bytes(text: str) -> bytes:
+    # JSON can hold half a character, too.
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _header(token: str) -> dict[str, Any]:
