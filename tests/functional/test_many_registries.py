@@ -30,7 +30,7 @@ from moorage.db.statements import SQLITE, Unbindable
 from moorage.homes import Homes
 from moorage.planes import RegistryPlane
 from moorage.registry import collection
-from moorage.registry.directory import FRESH, UNTOLD, Directory, Entry
+from moorage.registry.directory import FRESH, PACE, UNTOLD, Directory, Entry, RegistryUnknown
 from moorage.supervisor import Leash
 from tests.functional.ordering_world import Orders, orders
 from tests.worlds import World
@@ -54,6 +54,8 @@ class Processes:
     hears: Callable[[], Awaitable[object]]
     asked: list[Statement] = field(default_factory=list)
     now: float = 0.0
+    takes: float = 0.0
+    """How long a question of the directory's takes, by its clock."""
 
     def directory(self) -> Directory:
         """Give a directory whose reader's questions are counted, and whose clock stands still."""
@@ -65,6 +67,7 @@ class Processes:
 
     async def _all(self, statement: Statement, **given: object) -> list[Any]:
         self.asked.append(statement)
+        self.now += self.takes
         return await self.reads.all(statement, **given)
 
     async def sees(self, directory: Directory, seen: Callable[[], bool]) -> None:
@@ -117,6 +120,30 @@ async def test_a_directory_is_read_anew_now_and_then_though_nobody_says_that_it_
     await directory.look()
 
     assert len(processes.asked) == 2 * read
+
+
+@pytest.mark.parametrize(("takes", "longest"), [(0.0, PACE), (0.01, FRESH)])
+async def test_a_flood_of_unknown_hosts_has_a_small_part_of_the_time_however_long_a_directory_is_read(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, takes: float, longest: float
+) -> None:
+    slept = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        processes.now += max(seconds, 0.0)
+
+    await processes.hears()
+    directory, processes.takes = processes.directory(), takes
+    await directory.refresh()
+    read, begun = len(processes.asked), processes.now
+    monkeypatch.setattr("moorage.registry.directory.asyncio", SimpleNamespace(sleep=sleep))
+    for _ in range(20):
+        with pytest.raises(RegistryUnknown):
+            await directory.find("nobody.example", 5000)
+
+    assert len(slept) == 20
+    assert max(slept) <= longest
+    assert (len(processes.asked) - read) * takes <= (processes.now - begun) / 8
 
 
 async def test_every_change_of_the_directory_is_heard_by_the_other_processes(processes: Processes) -> None:

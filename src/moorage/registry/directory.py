@@ -26,6 +26,8 @@ DELETED = "DELETED"
 FRESH = 0.5
 # How far apart, in seconds, the directory is read again for those whom it would have refused: whatever they ask for.
 PACE = 0.05
+# Of many registries it takes a while to read: reading for such has so small a part of the time, and whom it knows the rest.
+PART = 10
 # How many seconds a directory that nobody says has changed is believed: who writes it with the release before says nothing.
 UNTOLD = 10.0
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -154,6 +156,8 @@ class Directory:
     # As of which state of the cell it was read, and when.
     _version: int | None = None
     _read_at: float = float("-inf")
+    # How long it took to read it last.
+    _took: float = 0.0
 
     async def find(self, authority: str, port: int) -> Entry:
         """Give the registry that a Host header means on a local port, or raise RegistryUnknown, or Denied for a deleted one."""
@@ -194,7 +198,8 @@ class Directory:
         """Have an answer to a question later than that one, or what is known if there is none; those who wait share it."""
         async with self._turn:
             if self._answered <= question:
-                await asyncio.sleep(min(PACE, self._asked + PACE - self.clock()))
+                pace = min(max(PACE, PART * self._took), FRESH)
+                await asyncio.sleep(min(pace, self._asked + pace - self.clock()))
                 await self.refresh()
 
     async def look(self) -> None:
@@ -223,6 +228,7 @@ class Directory:
             await self._read()
         finally:
             self._answered = max(self._answered, question)
+            self._took = self.clock() - self._asked
 
     async def _read(self) -> None:
         at = self._asked
