@@ -7,14 +7,14 @@ blob that it has read before. A manifest never changes, so they never have to be
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, select, update
 
-from moorage.db import Statement
+from moorage.db import Statement, one_of
 from moorage.db.tables import manifest
 from moorage.errors import Unavailable
 from moorage.oci import manifests as documents
@@ -35,6 +35,8 @@ LARGEST: Final = 64 << 10
 """Bytes that are kept of one artifact, so that a page of a list is not as large as all its manifests."""
 ICON: Final = "io.goharbor.artifact.v1alpha1.icon"
 STEP: Final = 100
+AT_ONCE: Final = 4 << 20
+"""Bytes of manifests that are read at once; one may have as many by itself."""
 
 _IMAGE: Final = ("architecture", "author", "config", "created", "os", "os.version", "variant")
 _MODEL: Final = ("architecture", "format", "paramSize", "precision", "quantization", "capabilities")
@@ -61,7 +63,7 @@ _NAME = Statement(
     .values(kind=bindparam("new_kind"), config_type=bindparam("new_type"))
 )
 _KINDLESS = Statement(
-    select(manifest.c.id, manifest.c.media_type, manifest.c.body)
+    select(manifest.c.id, manifest.c.size)
     .where(
         manifest.c.repository_id == bindparam("repository"),
         manifest.c.kind.is_(None),
@@ -70,6 +72,9 @@ _KINDLESS = Statement(
     )
     .order_by(manifest.c.id)
     .limit(STEP)
+)
+_BODIES = Statement(
+    select(manifest.c.id, manifest.c.media_type, manifest.c.body).where(one_of(manifest.c.id, "manifests"))
 )
 
 
@@ -122,8 +127,23 @@ async def name_kinds(db: Database, repository_id: int) -> None:
     """Tell the types of a repository's artifacts that nobody has looked at since they were pushed."""
     after = 0
     while rows := await db.all(_KINDLESS, repository=repository_id, after=after):
-        await _keep_kinds(db, [_named(row) for row in rows])
+        for numbers in portions(rows):
+            found = await db.all(_BODIES, manifests=numbers)
+            await _keep_kinds(db, [_named(row) for row in found])
         after = rows[-1].id
+
+
+def portions(rows: Sequence[Any]) -> list[list[int]]:
+    """Part manifests so that the bodies of each part together are not large."""
+    made: list[list[int]] = []
+    left = 0
+    for row in rows:
+        if row.size > left or not made:
+            made.append([])
+            left = AT_ONCE
+        made[-1].append(row.id)
+        left -= row.size
+    return made
 
 
 async def _keep_kinds(db: Database, named: list[dict[str, object]]) -> None:
