@@ -40,6 +40,7 @@ WHOLE = {
     "identity.users._FORGET_IDENTITIES": "it is asked when the way that people sign in changes",
     "identity.users._ADMINS": "it is asked when the way that people sign in changes",
     "identity.configuration.*": "a registry has few lines of configuration",
+    "identity.robots._TAKE_IN_PROJECT": "it is asked when a project is deleted",
     "identity.keys._OTHERS": "a registry has few keys",
     "identity.keys._COUNT": "a registry has few keys",
     "identity.tokens._KEYS": "a registry has few keys",

@@ -95,6 +95,11 @@ _DELETE = Statement(
 _OF_PROJECT = Statement(
     select(robot.c.id).where(robot.c.project_id == bindparam("project"), robot.c.deleted_at.is_(None))
 )
+_TAKE_IN_PROJECT = Statement(
+    delete(robot_permission).where(
+        robot_permission.c.kind == "project", robot_permission.c.namespace == bindparam("name")
+    )
+)
 _LIVES = Statement(
     select(robot.c.project_id, project.c.name.label("project"))
     .select_from(robot.outerjoin(project, project.c.id == robot.c.project_id))
@@ -270,10 +275,12 @@ async def remove(tx: Tx, number: int) -> None:
     await tx.run(_TAKE_ALL, robot=number)
 
 
-async def remove_of_project(tx: Tx, project: int) -> None:
-    """Delete the robots of a project."""
+async def remove_of_project(tx: Tx, project: int, name: str) -> None:
+    """Delete the robots of a project, and take from all others what they were given in it: the name may be another's soon."""
     for row in await tx.all(_OF_PROJECT, project=project):
         await remove(tx, row.id)
+    await tx.run(_TAKE_IN_PROJECT, name=name)
+    await tx.touch_access()
 
 
 async def _change(tx: Tx, statement: Statement, number: int, **values: object) -> None:

@@ -72,7 +72,7 @@ def _labels(asked: Condition, name: str) -> tuple[Any, object]:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text[:20]) > pages.LARGEST:
+    if not (text.isascii() and text.isdigit()) or int(text) > pages.LARGEST:
         raise QueryInvalid(f"{text[:64]} is no label's number", value=text[:64])
     return int(text)
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, select
 
 from moorage.db import Reader, one_of
 from moorage.db import pages as db_pages
 from moorage.db.pages import Asked, Condition, How, Listing, QueryInvalid
-from moorage.db.tables import event
+from moorage.db.tables import event, project
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,17 @@ def _listing(*where: Any) -> Listing:
     )
 
 
+# What a project of the same name did that was deleted is none of this one's business.
+_ITS_OWN: Final = (
+    event.c.at
+    >= select(project.c.created_at)
+    .where(project.c.name == event.c.project, project.c.deleted_at.is_(None))
+    .correlate(event)
+    .scalar_subquery()
+)
 _EVERYWHERE = _listing()
-_OF_PROJECT = _listing(event.c.project == bindparam("project"))
-_OF_PROJECTS = _listing(one_of(event.c.project, "projects"))
+_OF_PROJECT = _listing(event.c.project == bindparam("project"), _ITS_OWN)
+_OF_PROJECTS = _listing(one_of(event.c.project, "projects"), _ITS_OWN)
 
 
 async def page(reader: Reader, asked: Asked) -> tuple[list[Entry], int]:

@@ -40,6 +40,11 @@ _SINKING = Statement(
     .order_by(repository.c.deleted_at)
     .limit(1)
 )
+_THIS_ONE = Statement(
+    select(repository.c.id, repository.c.project_id, repository.c.name).where(
+        repository.c.id == bindparam("repository"), repository.c.state == SINKING
+    )
+)
 _LEFT = Statement(
     select(manifest.c.id)
     .where(manifest.c.repository_id == bindparam("repository"), manifest.c.deleted_at.is_(None))
@@ -52,17 +57,18 @@ _IS_LIVE = Statement(
 _SUNK = Statement(update(repository).where(repository.c.id == bindparam("repository")).values(state=SUNK))
 
 
-async def begin(tx: Tx, name: RepositoryName, origin: Origin) -> None:
-    """Make a repository invisible, or raise NameUnknown, or TagImmutable if a rule keeps one of its tags."""
+async def begin(tx: Tx, name: RepositoryName, origin: Origin) -> int:
+    """Make a repository invisible and give its number, or raise NameUnknown, or TagImmutable if a rule keeps a tag."""
     home = await repositories.get(tx, name)
     await immutability.check(tx, home, [row.name for row in await tx.all(_TAGS, repository=home.id)])
     await tx.run(_SINK, repository=home.id, at=tx.at)
     await record(tx, "repository.delete", origin, repository=name.text, project=name.project)
+    return home.id
 
 
-async def step(tx: Tx, origin: Origin = SYSTEM) -> int:
-    """Put some manifests of a repository that sinks in the trash; give how much there was to do."""
-    row = await tx.one(_SINKING, at=tx.at)
+async def step(tx: Tx, origin: Origin = SYSTEM, only: int | None = None) -> int:
+    """Put some manifests of a repository that sinks (*only* of one) in the trash; give how much there was to do."""
+    row = await (tx.one(_SINKING, at=tx.at) if only is None else tx.one(_THIS_ONE, repository=only))
     if row is None:
         return 0
     home = Repository(row.id, row.project_id, RepositoryName.parse(row.name))
@@ -76,6 +82,12 @@ async def step(tx: Tx, origin: Origin = SYSTEM) -> int:
     if len(left) < STEP:
         await tx.run(_SUNK, repository=home.id)
     return len(left) + 1
+
+
+async def sink(db: Database, number: int, origin: Origin) -> None:
+    """Let a repository that somebody has deleted reach the trash; what others delete meanwhile is their own doing."""
+    while await db.change(lambda tx: step(tx, origin, number)):
+        pass
 
 
 async def finish(db: Database, origin: Origin = SYSTEM) -> int:

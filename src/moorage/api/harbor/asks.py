@@ -115,7 +115,7 @@ class Ask:
         """Give a number in the path, or raise Invalid."""
         text = self.params[name]
         digits = text.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit()) or abs(int(digits[:20])) > _LARGEST:
+        if not (digits.isascii() and digits.isdigit()) or int(digits) > _LARGEST:
             raise invalid("path", name, f'must be of type int64: "{text[:64]}"')
         return int(text)
 

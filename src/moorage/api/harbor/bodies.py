@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+import re
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -12,6 +13,11 @@ from moorage.api.http.bodies import Body
 
 LARGEST: Final = 256 * 1024
 _JSON: Final = frozenset({"", "application/json", "application/octet-stream"})
+
+Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""A whole number that a row can hold; JSON has larger ones."""
+
+_NULL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 T = TypeVar("T")
 
@@ -27,6 +33,11 @@ def read(body: bytes, content_type: str, kind: type[T]) -> T:
         raise Invalid("validation failure list: the body is required", field="", rule="is required")
     if content_type.partition(";")[0].strip().lower() not in _JSON:
         raise MediaTypeUnknown
+    if _NULL.search(body):
+        # No row keeps it on one of the engines.
+        raise Invalid(
+            "validation failure list: no text has a null character", field="", rule="null character"
+        )
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

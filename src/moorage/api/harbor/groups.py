@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from moorage.api.harbor import answers
+from moorage.api.harbor.bodies import Whole
 from moorage.api.harbor.problems import BadRequest
 from moorage.db.pages import Asked, Condition, How
 from moorage.identity import groups
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class NewGroup(msgspec.Struct):
     """A group to be made, or named by any of what tells it from others."""
 
-    id: int | None = None
+    id: Whole | None = None
     group_name: str | None = None
     group_type: int | None = None
     ldap_group_dn: str | None = None

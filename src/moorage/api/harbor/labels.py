@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from moorage.api.harbor import answers as write
+from moorage.api.harbor.bodies import Whole
 from moorage.api.harbor.problems import BadRequest
 from moorage.db.pages import Condition, How
 from moorage.registry import labels, projects
@@ -31,7 +32,7 @@ class LabelRequest(msgspec.Struct):
     description: str = ""
     color: str = ""
     scope: str = ""
-    project_id: int = 0
+    project_id: Whole = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from moorage.api.harbor import answers
+from moorage.api.harbor.bodies import Whole
 from moorage.api.harbor.groups import NewGroup
 from moorage.api.harbor.problems import BadRequest
 from moorage.db.pages import Asked, Condition, How
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class NamedUser(msgspec.Struct):
     """A user, by number or by name."""
 
-    user_id: int | None = None
+    user_id: Whole | None = None
     username: str | None = None
 
 

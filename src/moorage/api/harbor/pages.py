@@ -68,7 +68,7 @@ def conditions(text: str) -> tuple[Condition, ...]:
     """
     if len(text) > LONGEST_QUERY:
         raise QueryInvalid(f"q has {len(text)} characters, and {LONGEST_QUERY} are read")
-    parts = unquote_plus(text).split(",") if text else []
+    parts = unquote_plus(text).replace("\0", "").split(",") if text else []
     if len(parts) > MOST_CONDITIONS:
         raise QueryInvalid(f"q has {len(parts)} conditions, and {MOST_CONDITIONS} are read")
     return tuple(map(_condition, parts))

@@ -10,6 +10,7 @@ import msgspec
 from moorage.api.harbor import answers as write
 from moorage.api.harbor import seeing
 from moorage.api.harbor.asks import project_unknown
+from moorage.api.harbor.bodies import Whole
 from moorage.api.harbor.problems import BadRequest, Forbidden, Precondition
 from moorage.db.pages import Asked, Condition, How
 from moorage.identity import accounts, configurable, members, robots
@@ -38,7 +39,7 @@ class NewAllowlist(msgspec.Struct):
     """Vulnerabilities that are let pass from now on."""
 
     items: list[Vulnerability] | None = None
-    expires_at: int | None = None
+    expires_at: Whole | None = None
     project_id: int | None = None
 
     def names(self) -> list[str]:
@@ -186,7 +187,7 @@ class Projects:
 
         async def work(tx: Tx) -> None:
             await projects.remove(tx, ask.project)
-            await robots.remove_of_project(tx, ask.project.id)
+            await robots.remove_of_project(tx, ask.project.id, ask.project.name)
             await record(tx, "project.delete", ask.origin, project=ask.project.name, target=ask.project.name)
 
         await ask.db.change(work)

@@ -100,8 +100,8 @@ class Repositories:
         """Put a repository in the trash."""
         name = name_of(ask)
         with preconditions():
-            await ask.db.change(lambda tx: sinking.begin(tx, name, ask.origin))
-        await sinking.finish(ask.db, ask.origin)
+            number = await ask.db.change(lambda tx: sinking.begin(tx, name, ask.origin))
+        await sinking.sink(ask.db, number, ask.origin)
         return write.done()
 
 

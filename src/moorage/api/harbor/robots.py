@@ -180,9 +180,11 @@ async def _robot(ask: Ask, action: str) -> Robot:
     """Give the robot in the path, if the caller may do this to it; who may not is not told whether it is there."""
     robot = await robot_pages.get(ask.db, ask.number("robot_id"))
     if robot is not None and robot.project is not None:
-        await ask.require(robot.project, "robot", action)
+        if not await ask.may(robot.project, "robot", action):
+            raise ask.refusal(f"robot:{action} in the system, or in the robot's project")
         return robot
-    await ask.require_in_system("robot", action)
+    if not await ask.may_in_system("robot", action):
+        raise ask.refusal(f"robot:{action} in the system, or in the robot's project")
     return robot or await robot_pages.require(ask.db, ask.number("robot_id"))
 
 

@@ -10,6 +10,7 @@ import msgspec
 from moorage.api.harbor import answers as write
 from moorage.api.harbor import artifact_shapes as shapes
 from moorage.api.harbor.artifacts import artifact, reference_of
+from moorage.api.harbor.bodies import Whole
 from moorage.api.harbor.problems import BadRequest, NotFound
 from moorage.api.harbor.repositories import here, name_of, preconditions
 from moorage.oci import names
@@ -31,7 +32,7 @@ class NewTag(msgspec.Struct):
 class Marked(msgspec.Struct):
     """A label that is put on an artifact: its number is all that counts."""
 
-    id: int
+    id: Whole
 
 
 @dataclass(frozen=True, slots=True)
