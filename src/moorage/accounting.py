@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from moorage.cloud import catalogue, devices, idempotency, mails, metering
 from moorage.cloud.alerts import Alerts
 from moorage.cloud.metering import Metering, Stored
+from moorage.cloud.notification_mails import Teller
 from moorage.cloud.webhooks import Sender
 from moorage.db import Database, Vanished
 from moorage.db.files import Stamp
@@ -95,6 +96,8 @@ class Accounting:
         """Tell users what concerns their sign-in, and send the mails that are due; without a mail server they wait."""
         await devices.tell(self.platform, self.alerts.language)
         if self.server is not None:
+            # Without one nothing would be gained by a mail an hour that waits: what came is told once there is one.
+            await Teller(self.platform, self.alerts.language).tell_due()
             await mails.send_due(self.platform, self.server)
 
     async def notify(self) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from moorage.cloud import accounts, provisioning
-from moorage.db import Database, Reader, Statement, cell, migrate, platform, tables
+from moorage.db import Database, Reader, Statement, cell, migrate, tables
 from moorage.db.sqlite import SqliteDatabase
 from moorage.errors import Problem, Unavailable
 from moorage.parts import CELL_FILE, PLATFORM_FILE, Parts, registry_file
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 _ROW = Statement(select(tables.registry.c.clock))
 _DIRECTORY = (cell.entry, cell.host, cell.address_rules)
-_ALL = (*tables.metadata.tables, *cell.metadata.tables, *platform.metadata.tables)
+_PLATFORM = migrate.PLATFORM.metadata()
+_ALL = (*tables.metadata.tables, *cell.metadata.tables, *_PLATFORM.tables)
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
 
@@ -103,8 +104,8 @@ async def carry(parts: Parts, target: Target) -> copying.Copied:
             await made.number_past(_of(await source.numbers(), tables.metadata.tables))
             await made.close()
             await source.close()
-        count += await copying.of_moment(of_platform, there.platform, platform.metadata.sorted_tables)
-        await there.platform.number_past(_of(await parts.platform.numbers(), platform.metadata.tables))
+        count += await copying.of_moment(of_platform, there.platform, _PLATFORM.sorted_tables)
+        await there.platform.number_past(_of(await parts.platform.numbers(), _PLATFORM.tables))
         count += await copying.of_moment(of_cell, there.cell, [cell.traffic])
         count += await copying.at_once(of_cell, there.cell, _DIRECTORY)
         await there.cell.number_past(_of(await parts.cell.numbers(), cell.metadata.tables))

@@ -28,7 +28,7 @@ from moorage.cloud import (
 )
 from moorage.cloud.events import SYSTEM
 from moorage.cloud.reconciling import Reconcile
-from moorage.db import Database, Statement, cell, platform, tables
+from moorage.db import Database, Statement, cell, migrate, platform, tables
 from moorage.errors import Unavailable
 from moorage.identity.passwords import Passwords
 from moorage.parts import Parts, Place
@@ -109,7 +109,7 @@ async def everything(house_: Parts) -> dict[str, Any]:
     """Read all that a house's databases hold; a registry's own clock has gone on while it was written."""
     own = [one for one in tables.metadata.sorted_tables if one.name not in copying.LEFT_BEHIND | {"registry"}]
     found: dict[str, Any] = {
-        "platform": await rows(house_.platform, platform.metadata.sorted_tables),
+        "platform": await rows(house_.platform, migrate.PLATFORM.metadata().sorted_tables),
         "cell": await rows(house_.cell, cell.metadata.sorted_tables),
     }
     for one in await provisioning.every(house_.cell):

@@ -8,7 +8,8 @@ from sqlalchemy import bindparam, select
 
 from moorage.cloud import devices
 from moorage.db import Statement
-from moorage.db.platform import cloud_outbox, known_device, mail
+from moorage.db.platform import cloud_outbox, mail
+from moorage.db.platform_sign_in import known_device
 from moorage.identity import passwords
 from tests.functional.session_world import Browser, Console
 from tests.worlds import PASSWORD, HashedOnce

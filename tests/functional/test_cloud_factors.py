@@ -8,7 +8,8 @@ from sqlalchemy import bindparam, select
 
 from moorage.cloud import factors
 from moorage.db import Statement
-from moorage.db.platform import cloud_event, cloud_outbox, recovery_code, second_factor
+from moorage.db.platform import cloud_event, cloud_outbox
+from moorage.db.platform_sign_in import recovery_code, second_factor
 from moorage.identity import keys
 from moorage.identity.keys import MasterKey
 from tests.functional.cloud_world import MASTER

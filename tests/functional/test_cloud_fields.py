@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select
 
 from moorage.api.cloud.routes import Route
-from moorage.db import Statement, platform
+from moorage.db import Statement, migrate
 from tests.functional.cloud_api_world import Api
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite-posix"], indirect=True)
@@ -145,7 +145,7 @@ async def counted(api: Api) -> dict[str, int]:
         table.name: (
             await api.orders.platform.one(Statement(select(func.count().label("n")).select_from(table)))
         ).n
-        for table in platform.metadata.sorted_tables
+        for table in migrate.PLATFORM.metadata().sorted_tables
         if table.name not in NOTED
     }
 

@@ -34,6 +34,7 @@ READS: Final = {
     "containerRegistry/usage/get", "containerRegistry/limits/get", "containerRegistry/forecast/get", "inventory/get",
     "containerRegistry/grant/get",
     "containerRegistry/responsibility/get", "containerRegistry/ledger/get", "containerRegistry/notification/get",
+    "containerRegistry/notification/mail/get",
     "containerRegistry/openIdConnect/get",
 }  # fmt: skip
 # What an administrator may see beside, and what owners alone may do.
@@ -48,6 +49,8 @@ WRITES: Final = {
     "containerRegistry/iam/disable",
     "containerRegistry/grant/approve", "containerRegistry/grant/refuse", "containerRegistry/grant/end",
 }  # fmt: skip
+# About oneself: whoever may read notifications may have them mailed, or not.
+OWN_MAIL: Final = {"containerRegistry/notification/mail/edit"}
 HOOKS: Final = {"webhook/get", "webhook/create", "webhook/edit", "webhook/delete"}
 BILLS: Final = {"usage/bill/get"}
 # Who decides about others' rights is an owner: no policy makes one.
@@ -56,10 +59,10 @@ OWNERS: Final = {
     "policy/delete",
 }  # fmt: skip
 MAY: Final[dict[Role, set[str]]] = {
-    Role.OWNER: READS | WRITES | RIGHTS | OWNERS | BILLS | HOOKS | {"member/invitation/get"},
-    Role.ADMINISTRATOR: READS | WRITES | RIGHTS | BILLS | HOOKS,
-    Role.REGISTRIES: READS | WRITES,
-    Role.READER: READS,
+    Role.OWNER: READS | OWN_MAIL | WRITES | RIGHTS | OWNERS | BILLS | HOOKS | {"member/invitation/get"},
+    Role.ADMINISTRATOR: READS | OWN_MAIL | WRITES | RIGHTS | BILLS | HOOKS,
+    Role.REGISTRIES: READS | OWN_MAIL | WRITES,
+    Role.READER: READS | OWN_MAIL,
     Role.BILLING: BILLS | {
         "get", "region/get", "capabilities/containerRegistry/get", "containerRegistry/get", "containerRegistry/usage/get",
         "containerRegistry/limits/get", "containerRegistry/forecast/get", "inventory/get",
@@ -72,6 +75,7 @@ BODIES: Final[dict[str, Any]] = {
     "containerRegistry/plan/edit": {"planID": MEDIUM},
     "containerRegistry/ipRestrictions/registry/edit": [{"ipBlock": "127.0.0.1"}],
     "containerRegistry/ipRestrictions/management/edit": [],
+    "containerRegistry/notification/mail/edit": {"enabled": False},
     "webhook/create": {"url": "https://example.com/"},
     "member/create": {"user": "nobody/nobody", "role": "reader"},
     "member/edit": {"role": "reader"},

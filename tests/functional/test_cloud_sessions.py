@@ -6,7 +6,8 @@ import httpx
 from sqlalchemy import bindparam, select, update
 
 from moorage.db import Statement
-from moorage.db.platform import browser_session, cloud_outbox, login
+from moorage.db.platform import cloud_outbox, login
+from moorage.db.platform_sign_in import browser_session
 from tests.functional.cloud_world import Platform
 from tests.functional.session_world import Browser, Console, Forms
 from tests.worlds import PASSWORD

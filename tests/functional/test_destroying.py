@@ -30,7 +30,7 @@ from moorage.cloud.provisioning import NoPortFree
 from moorage.cloud.reconciling import Reconcile
 from moorage.cloud.registries import Registry
 from moorage.cloud.restrictions import Wanted
-from moorage.db import Statement, platform
+from moorage.db import Statement, migrate
 from moorage.db.cell import address_rules
 from moorage.db.platform import cloud_event, cloud_registry, cloud_restrictions, destruction, login
 from moorage.db.tables import metadata
@@ -122,7 +122,7 @@ async def rows(orders: Orders, entry: Entry) -> list[str]:
 async def tables_with(orders: Orders, word: str) -> list[str]:
     """List the platform's tables in which a word stands anywhere."""
     found = []
-    for table in platform.metadata.sorted_tables:
+    for table in migrate.PLATFORM.metadata().sorted_tables:
         held = await orders.platform.all(Statement(select(table)))
         if any(word in str(value) for row in held for value in row):
             found.append(table.name)

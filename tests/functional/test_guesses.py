@@ -18,7 +18,7 @@ from moorage.cloud import console_guesses
 from moorage.db import Database, Statement
 from moorage.db.cell import registry_guess
 from moorage.db.migrate import PLATFORM
-from moorage.db.platform import password_guess
+from moorage.db.platform_sign_in import password_guess
 from moorage.db.postgres import Postgres
 from moorage.db.sqlite import SqliteDatabase
 from moorage.errors import Unavailable

@@ -20,7 +20,7 @@ from moorage.cloud.events import SYSTEM
 from moorage.cloud.members import Role
 from moorage.cloud.oidc_providers import Provider, RoleOfGroup, Terms
 from moorage.db import Statement
-from moorage.db.platform import oidc_flow
+from moorage.db.platform_sign_in import oidc_flow
 from moorage.outbound.http import Caller
 from moorage.outbound.oidc import IssuerAway, Issuers
 from tests.functional.cloud_world import BASE, MASTER

@@ -16,7 +16,7 @@ from moorage.cloud.events import SYSTEM
 from moorage.cloud.oidc_providers import Provider, Terms
 from moorage.db import Statement
 from moorage.db.platform import cloud_event, cloud_outbox, login
-from moorage.db.platform import oidc_provider as kept
+from moorage.db.platform_sign_in import oidc_provider as kept
 from tests.functional.cloud_world import BASE, MASTER
 from tests.functional.session_world import Browser, Console, Forms, totp
 from tests.servers import oidc_provider as servers

@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import Table
 
 from moorage import rekeying
-from moorage.db import cell, platform, tables
+from moorage.db import cell, migrate, tables
 
 KINDS = {"content", "access", "record"}
 REGISTRY = [pytest.param(table, id=table.name) for table in tables.metadata.sorted_tables]
 CELL = [pytest.param(table, id=table.name) for table in cell.metadata.sorted_tables]
-PLATFORM = [pytest.param(table, id=table.name) for table in platform.metadata.sorted_tables]
+PLATFORM = [pytest.param(table, id=table.name) for table in migrate.PLATFORM.metadata().sorted_tables]
 
 
 @pytest.mark.parametrize("table", REGISTRY + CELL + PLATFORM)
@@ -53,8 +53,8 @@ def test_whatever_the_master_key_wraps_is_wrapped_anew_when_it_is_rotated():
 
     named = {
         table.name
-        for family in (tables, cell, platform)
-        for table in family.metadata.sorted_tables
+        for whole in (tables.metadata, cell.metadata, migrate.PLATFORM.metadata())
+        for table in whole.sorted_tables
         if "master" in table.columns
     }
     assert named == moved
@@ -64,8 +64,8 @@ def test_no_two_families_have_a_table_or_an_index_of_one_name():
     """On PostgreSQL they stand beside each other in one schema."""
     names = [
         name
-        for family in (tables, cell, platform)
-        for table in family.metadata.sorted_tables
+        for whole in (tables.metadata, cell.metadata, migrate.PLATFORM.metadata())
+        for table in whole.sorted_tables
         for name in (table.name, *(str(index.name) for index in table.indexes))
     ]
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from moorage import texts
-from moorage.cloud import alerts, letters
+from moorage.cloud import activities, alerts, letters
 from moorage.cloud.letters import StorageAlert
 from moorage.outbound import mail
 from moorage.outbound.mail import Mail, MailServer
@@ -19,8 +19,8 @@ ALERT = StorageAlert("team", "http://localhost:5001", 80, 85 << 30, 100 << 30)
 
 
 def said() -> set[str]:
-    """List every text that is translated where it is used."""
-    return {
+    """List every text that is translated where it is used, and those of the activities, which mails name."""
+    return {one.text for one in activities.matrix().activities} | {
         node.args[0].value
         for _, tree in modules("src")
         for node in ast.walk(tree)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moorage.db import Database
-from moorage.db.platform import password_guess
+from moorage.db.platform_sign_in import password_guess
 from moorage.identity.guesses import Guesses, statements
 
 _ADD, _FIND, _TURN, _DROP_OLD, _DROP_MOST = _ALL = statements(password_guess)

@@ -15,7 +15,8 @@ from sqlalchemy import bindparam, case, delete, func, select, update
 from moorage.cloud import events, letters, mails
 from moorage.cloud.events import SYSTEM, Origin
 from moorage.db import Database, Statement, Tx, insert
-from moorage.db.platform import account, known_device, login, login_guess
+from moorage.db.platform import account, login
+from moorage.db.platform_sign_in import known_device, login_guess
 from moorage.outbound.mail import is_address
 
 SECOND: Final = 1_000_000

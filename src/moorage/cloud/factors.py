@@ -23,7 +23,7 @@ from moorage.cloud import events, logins
 from moorage.cloud.events import Origin
 from moorage.cloud.logins import Login
 from moorage.db import Database, Reader, Statement, Tx, insert
-from moorage.db.platform import recovery_code, second_factor
+from moorage.db.platform_sign_in import recovery_code, second_factor
 from moorage.errors import Problem
 from moorage.identity.keys import MasterKey, Wrapped
 from moorage.identity.passwords import Passwords

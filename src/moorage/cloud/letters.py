@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moorage import texts
@@ -130,6 +131,24 @@ def factor_removed(user: str, reason: str, language: str) -> Letter:
     )  # fmt: skip
 
 
+def notified(project: str, lines: Sequence[str], count: int, language: str) -> Letter:
+    """Tell what has happened in a cloud project: some *lines* of what is *count* in all."""
+    _ = texts.catalogue(language).gettext
+    facts = {"project": project, "count": count, "more": count - len(lines)}
+    more = [_("{more} more: see the feed.").format(**facts)] if count > len(lines) else []
+    return _letter(
+        language,
+        _("Cloud project {project}: notifications ({count})").format(**facts),
+        [
+            _("This has happened in the cloud project {project}:").format(**facts),
+            *more,
+            _("The feed has all of it: GET /1.0/cloud/project/{project}/notification").format(**facts),
+            _("No such mails: PUT /1.0/cloud/project/{project}/notification/mail with enabled: false").format(**facts),
+        ],
+        lines,
+    )  # fmt: skip
+
+
 def size(count: int) -> str:
     """Write a number of bytes for people."""
     value = float(count)
@@ -140,9 +159,15 @@ def size(count: int) -> str:
     return f"{value:.4g} TiB"
 
 
-def _letter(language: str, subject: str, paragraphs: list[str]) -> Letter:
+def _letter(language: str, subject: str, paragraphs: list[str], lines: Sequence[str] = ()) -> Letter:
     # A subject is a header: it has one line, whatever a name in it holds.
     subject = " ".join(subject.split())
-    shown = "\n".join(f"<p>{html.escape(one)}</p>" for one in paragraphs)
+    pages = [f"<p>{html.escape(one)}</p>" for one in paragraphs]
+    plain = list(paragraphs)
+    if lines:
+        items = "".join(f"<li>{html.escape(one)}</li>\n" for one in lines)
+        pages.insert(1, f"<ul>\n{items}</ul>")
+        plain.insert(1, "\n".join(f"- {one}" for one in lines))
+    shown = "\n".join(pages)
     page = _PAGE.format(language=language, title=html.escape(subject), paragraphs=shown)
-    return Letter(subject, "\n\n".join(paragraphs) + "\n", page)
+    return Letter(subject, "\n\n".join(plain) + "\n", page)

@@ -25,6 +25,8 @@ TRIES: Final = 12
 """After so many tries, about two days, a mail is given up."""
 BATCH: Final = 50
 STEP: Final = 500
+APART: Final = "/"
+"""What stands between the parts of the name of what a mail is about, where it has several."""
 
 WAITING, SENT, DEAD = "waiting", "sent", "dead"
 
@@ -62,6 +64,11 @@ _RETRY = Statement(
     update(mail)
     .where(mail.c.id == bindparam("which"), mail.c.state != SENT)
     .values(state=WAITING, tries=0, next_at=bindparam("at"), error="")
+)
+_WITHDRAW = Statement(
+    delete(mail).where(
+        mail.c.event >= bindparam("begins"), mail.c.event < bindparam("ends"), mail.c.state == WAITING
+    )
 )
 _DROP_OLD = Statement(
     delete(mail).where(
@@ -140,6 +147,11 @@ async def find(reader: Reader, which: str) -> Kept | None:
 async def retry(db: Database, which: str) -> bool:
     """Have a mail tried anew; say whether there is one that was not sent."""
     return bool(await db.write(_RETRY, which=which, at=db.now()))
+
+
+async def withdraw(tx: Tx, begins: str) -> None:
+    """Drop the mails that wait and are about what *begins* so, which ends in APART."""
+    await tx.run(_WITHDRAW, begins=begins, ends=begins.removesuffix(APART) + chr(ord(APART) + 1))
 
 
 async def drop_old(db: Database, before: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, select
 
-from moorage.cloud import cloud_projects, events, policies
+from moorage.cloud import cloud_projects, events, policies, subscriptions
 from moorage.cloud.callers import Caller
 from moorage.cloud.cloud_projects import CloudProject
 from moorage.cloud.errors import ActionDenied, CloudProjectUnknown, RegistryUnknown
@@ -35,6 +35,10 @@ class Role(StrEnum):
     BILLING = "billing"
 
 
+TOLD: Final = (Role.OWNER, Role.ADMINISTRATOR)
+"""Who is told notifications by mail unless they say no."""
+NOTIFICATIONS: Final = f"{PREFIX}containerRegistry/notification/get"
+
 # Patterns of action names after the prefix; ``*`` stands for anything. What no pattern of a role has, it may not do.
 _READS: Final = (
     "get",
@@ -57,7 +61,7 @@ GRANTED: Final[Mapping[Role, tuple[str, ...]]] = {
         "policy/get",
     ),
     Role.REGISTRIES: (*_READS, "containerRegistry/*"),
-    Role.READER: _READS,
+    Role.READER: (*_READS, "containerRegistry/notification/mail/edit"),
     Role.BILLING: (
         "get",
         "region/get",
@@ -224,6 +228,16 @@ async def check(
     )
 
 
+async def reads_notifications(
+    reader: Reader, cloud_project: str, login: str, identity: str, now: int
+) -> bool:
+    """Say whether a member may read a cloud project's notifications now: a policy may deny what the role gives."""
+    found = await cloud_projects.find(reader, cloud_project, login)
+    if found is None or found.role is None:
+        return False
+    return _allowed(found, await policies.of(reader, found.id, identity, now), NOTIFICATIONS, None)
+
+
 def _allowed(found: CloudProject, terms: Sequence[Terms], action: str, registry: str | None) -> bool:
     if any(one.denies(action, found.id, registry) for one in terms):
         return False
@@ -241,11 +255,15 @@ def owners_alone(action: str) -> bool:
 async def put(tx: Tx, cloud_project: str, login: str, role: Role) -> None:
     """Give a user a role in a cloud project, in place of the one they have."""
     await tx.run(_PUT, cloud_project=cloud_project, login=login, role=role.value, at=tx.at)
+    await subscriptions.follow_role(
+        tx, cloud_project, login, by_default=role in TOLD, may=may(role, NOTIFICATIONS)
+    )
 
 
 async def drop(tx: Tx, cloud_project: str, login: str) -> None:
     """Take a user's role away."""
     await tx.run(_DROP, cloud_project=cloud_project, login=login)
+    await subscriptions.end(tx, cloud_project, login)
 
 
 async def listed(reader: Reader, cloud_project: str) -> list[Member]:
@@ -295,6 +313,7 @@ async def check_dispensable(tx: Tx, login: str) -> None:
 async def drop_everywhere(tx: Tx, login: str) -> None:
     """Take every role of a user away."""
     await tx.run(_DROP_EVERYWHERE, login=login)
+    await subscriptions.end_everywhere(tx, login)
 
 
 async def _check_other_owner(tx: Tx, cloud_project: str, login: str) -> None:

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 
 from moorage.cloud import ledger
 from moorage.cloud.activities import CUSTOMER
@@ -45,6 +45,13 @@ _OF_REGISTRY = Statement(
             ledger_entry.c.chain == bindparam("chain"),
             and_(ledger_entry.c.chain == PROVIDER, ledger_entry.c.cloud_project_id == PROJECTLESS),
         ),
+    )
+)
+_WAITING = Statement(
+    select(func.count().label("n"), func.max(ledger_entry.c.id).label("last")).where(
+        ledger_entry.c.for_customer == 1,
+        one_of(ledger_entry.c.cloud_project_id, "projects"),
+        ledger_entry.c.id > bindparam("after"),
     )
 )
 _FOR_PROVIDER = Statement(_whole.where(ledger_entry.c.for_provider == 1))
@@ -93,6 +100,12 @@ async def for_customer(
     if registry is None:
         return [_made(row, CUSTOMER) for row in await reader.all(_FOR_CUSTOMER, **asked)]
     return [_made(row, CUSTOMER) for row in await reader.all(_OF_REGISTRY, chain=registry, **asked)]
+
+
+async def waiting(reader: Reader, cloud_project: str, after: int) -> tuple[int, int]:
+    """Count what a cloud project's people are informed of past a number, and give the last one's."""
+    row = await reader.one(_WAITING, projects=[PROJECTLESS, cloud_project], after=after)
+    return row.n, row.last or after
 
 
 async def for_provider(reader: Reader, *, after: int = 0, most: int = 100) -> list[Notification]:

@@ -13,7 +13,8 @@ from sqlalchemy import bindparam, delete, select, update
 from moorage.cloud import events
 from moorage.cloud.events import Origin
 from moorage.db import Reader, Statement, Tx, insert
-from moorage.db.platform import login, oidc_identity, oidc_role
+from moorage.db.platform import login
+from moorage.db.platform_sign_in import oidc_identity, oidc_role
 from moorage.errors import Problem
 
 _FIND = Statement(

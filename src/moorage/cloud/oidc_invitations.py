@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, delete, func, select
 from moorage.cloud import events, users
 from moorage.cloud.events import Origin
 from moorage.db import Reader, Statement, Tx, insert
-from moorage.db.platform import oidc_invitation
+from moorage.db.platform_sign_in import oidc_invitation
 from moorage.errors import Problem
 
 LASTS: Final = 7 * 86_400_000_000

@@ -16,7 +16,8 @@ from moorage.cloud import events, oidc_identities
 from moorage.cloud.credentials import PLACE
 from moorage.cloud.events import Origin
 from moorage.db import Reader, Statement, Tx, insert
-from moorage.db.platform import account, oidc_flow, oidc_provider
+from moorage.db.platform import account
+from moorage.db.platform_sign_in import oidc_flow, oidc_provider
 from moorage.errors import Problem
 from moorage.identity.keys import MasterKey, Wrapped
 from moorage.outbound.oidc import Client

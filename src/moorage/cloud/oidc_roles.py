@@ -17,7 +17,7 @@ from moorage.cloud.events import Origin
 from moorage.cloud.members import Role
 from moorage.cloud.oidc_providers import Provider, RoleOfGroup
 from moorage.db import Statement, Tx, insert
-from moorage.db.platform import oidc_role
+from moorage.db.platform_sign_in import oidc_role
 
 STRENGTH: Final = (Role.BILLING, Role.READER, Role.REGISTRIES, Role.ADMINISTRATOR)
 """What a group may give, the least first. Nobody becomes an owner by another's word: owners give rights."""

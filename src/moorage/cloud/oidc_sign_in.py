@@ -29,7 +29,7 @@ from moorage.cloud.oidc_arrivals import Vouched
 from moorage.cloud.oidc_providers import Provider
 from moorage.cloud.sessions import Session
 from moorage.db import Database, Statement, Tx, insert
-from moorage.db.platform import oidc_flow
+from moorage.db.platform_sign_in import oidc_flow
 from moorage.errors import Problem
 from moorage.identity.keys import MasterKey
 from moorage.identity.passwords import lane_of

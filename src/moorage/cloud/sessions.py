@@ -22,7 +22,8 @@ from moorage.cloud.events import Origin
 from moorage.cloud.logins import Login
 from moorage.cloud.rules import EVERYTHING, Limits
 from moorage.db import Database, Reader, Statement, Tx, insert
-from moorage.db.platform import account, browser_session, login
+from moorage.db.platform import account, login
+from moorage.db.platform_sign_in import browser_session
 from moorage.errors import Problem
 
 SECOND: Final = 1_000_000

@@ -18,6 +18,7 @@ from moorage.api.cloud.iam import Iam
 from moorage.api.cloud.ledger import Responsibility
 from moorage.api.cloud.limits import Limits
 from moorage.api.cloud.members import Members
+from moorage.api.cloud.notification_mails import NotificationMails
 from moorage.api.cloud.oidc import AccountOidc
 from moorage.api.cloud.own_credentials import OwnCredentials
 from moorage.api.cloud.policies import Policies
@@ -85,6 +86,7 @@ def cloud_api(
             *Usage(desk).routes(),
             *Limits(desk, rates or unlimited()).routes(),
             *Webhooks(desk.platform, master, desk.caller).routes(),
+            *NotificationMails(desk.platform).routes(),
             *Billing(desk).routes(),
             *Responsibility(desk.platform).routes(),
             *Grants(desk).routes(),

@@ -488,6 +488,23 @@ CREATE TABLE login_guess (
 	FOREIGN KEY(login_id) REFERENCES login (id)
 );
 
+CREATE TABLE notification_mail (
+	cloud_project_id TEXT NOT NULL,
+	login_id TEXT NOT NULL,
+	wanted SMALLINT DEFAULT 0 NOT NULL,
+	chosen SMALLINT DEFAULT 0 NOT NULL,
+	language TEXT DEFAULT '' NOT NULL,
+	told BIGINT NOT NULL,
+	next_at BIGINT NOT NULL,
+	PRIMARY KEY (cloud_project_id, login_id),
+	FOREIGN KEY(cloud_project_id) REFERENCES cloud_project (id),
+	FOREIGN KEY(login_id) REFERENCES login (id)
+);
+
+CREATE INDEX notification_mail_due ON notification_mail (next_at) WHERE wanted = 1;
+
+CREATE INDEX notification_mail_login ON notification_mail (login_id);
+
 CREATE TABLE oauth2_token (
 	hash BLOB NOT NULL,
 	client_id TEXT NOT NULL,
