@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from ipaddress import ip_address, ip_network
 
@@ -85,6 +87,35 @@ async def test_who_answers_a_byte_now_and_then_is_cut() -> None:
 
     # Without a deadline for the whole it would never end.
     assert time.monotonic() - begun < 60
+
+
+async def test_however_many_addresses_a_name_has_they_have_one_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+    connect = socket.create_connection
+
+    async def resolved(*_: object) -> list[str]:
+        return ["127.0.0.1"] * 8
+
+    def counted(address: tuple[str, int], timeout: float | None) -> socket.socket:
+        tried.append(address)
+        return connect(address, timeout)
+
+    with socket.socket() as deaf, contextlib.ExitStack() as waiting:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        # Who connects once its queue is full gets no answer at all.
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.settimeout(0)
+            one.connect_ex(deaf.getsockname())
+        monkeypatch.setattr(Caller, "_resolved", resolved)
+        monkeypatch.setattr(socket, "create_connection", counted)
+        with pytest.raises(NotAsked, match="cannot be reached"):
+            await Caller(HERE.allowed, seconds=0.5).post(f"http://a:{deaf.getsockname()[1]}/", b"{}", {})
+
+    assert len(tried) == 1
 
 
 async def test_who_is_not_there_is_told_of() -> None:

@@ -13,6 +13,7 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -162,10 +163,15 @@ class Caller:
     def _answer(self, call: Call, addresses: Sequence[str]) -> Answered:
         target = call.target
         failure = NotAsked(f"{target.host} has no address")
+        by = time.monotonic() + self.seconds
         for address in addresses:
-            connection = _Pinned(target, address, self.seconds)
+            # Who names a host chooses how many addresses it has: all of them have the one deadline.
+            left = by - time.monotonic()
+            if left <= 0:
+                break
+            connection = _Pinned(target, address, left)
             # Whoever sends a byte now and then is cut, too.
-            watch = threading.Timer(self.seconds, connection.cut)
+            watch = threading.Timer(left, connection.cut)
             watch.daemon = True
             watch.start()
             try:
@@ -178,19 +184,23 @@ class Caller:
                 if connection.sock is None:
                     watch.cancel()
             try:
-                connection.request(call.method, target.path, call.body, {**call.headers})
-                answer = connection.getresponse()
-                read = answer.read(call.read)
-            except (OSError, http.client.HTTPException) as error:
-                raise NotAsked(f"{target.host} did not answer: {error or type(error).__name__}") from None
-            else:
-                if connection.late:
-                    raise NotAsked(f"{target.host} did not answer wholly within {self.seconds:g} s")
-                return Answered(answer.status, read)
+                return self._read(connection, call)
             finally:
                 watch.cancel()
                 connection.close()
         raise failure
+
+    def _read(self, connection: _Pinned, call: Call) -> Answered:
+        host = call.target.host
+        try:
+            connection.request(call.method, call.target.path, call.body, {**call.headers})
+            answer = connection.getresponse()
+            read = answer.read(call.read)
+        except (OSError, http.client.HTTPException) as error:
+            raise NotAsked(f"{host} did not answer: {error or type(error).__name__}") from None
+        if connection.late:
+            raise NotAsked(f"{host} did not answer wholly within {self.seconds:g} s")
+        return Answered(answer.status, read)
 
 
 class _Pinned(http.client.HTTPConnection):

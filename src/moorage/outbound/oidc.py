@@ -41,7 +41,7 @@ LARGEST: Final = 256 * 1024
 LONGEST_TOKEN: Final = 64 * 1024
 LONGEST_SUBJECT: Final = 255
 MOST_KEYS: Final = 50
-SMALLEST_RSA: Final = 2048
+SMALLEST_RSA, LARGEST_RSA = 2048, 16_384
 MOST_KNOWN: Final = 500
 SECONDS: Final = 10.0
 THREADS: Final = 16
@@ -383,8 +383,10 @@ def _key(given: Mapping[str, Any]) -> Key:
         name: value for name, value in given.items() if name in {"kty", "n", "e", "crv", "x", "y", "kid"}
     }
     modulus = public.get("n", "")
-    if public.get("kty") == "RSA" and (not isinstance(modulus, str) or len(modulus) * 6 < SMALLEST_RSA):
-        raise ValueError("an RSA key has at least 2048 bits")
+    fits = isinstance(modulus, str) and SMALLEST_RSA <= len(modulus) * 6 <= LARGEST_RSA + 5
+    if public.get("kty") == "RSA" and not fits:
+        # A number of a million bits takes long to be read.
+        raise ValueError(f"an RSA key has {SMALLEST_RSA} to {LARGEST_RSA} bits")
     found = import_key(public)
     assert isinstance(found, RSAKey | ECKey | OKPKey)
     return found
