@@ -114,8 +114,10 @@ class Suspended:
     suspension: Suspension
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse every change under /v2, and say why."""
-        if scope["method"] in _CHANGES and scope["path"].startswith("/v2"):
+        """Refuse every change of what repositories hold, through either of the APIs that reach it, and say why."""
+        path = scope["path"]
+        holds = path.startswith("/v2") or (path.startswith("/api/") and "/repositories/" in path)
+        if scope["method"] in _CHANGES and holds:
             await refuse(scope, self.suspension.problem)(scope, receive, send)
         else:
             await self.app(scope, receive, send)

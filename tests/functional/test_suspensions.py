@@ -68,6 +68,33 @@ async def settled(orders: Orders, found: Registry) -> Registry:
 
 
 @BOTH
+async def test_suspended_pushes_change_no_repository_through_harbors_api_either(orders: Orders):
+    found, site = await made(orders)
+    home = "/api/v2.0/projects/library/repositories"
+    app = f"{home}/app"
+    copied = {"from": "library/app:v1"}
+    asked: tuple[tuple[str, str, dict[str, str] | None, dict[str, str]], ...] = (
+        ("POST", f"{home}/copy/artifacts", None, copied),
+        ("POST", "/api/v2.0/projects/library/%72epositories/copy/artifacts", None, copied),
+        ("POST", f"{app}/artifacts/v1/tags", {"name": "v2"}, {}),
+        ("DELETE", f"{app}/artifacts/v1/tags/v1", None, {}),
+        ("DELETE", f"{app}/artifacts/v1", None, {}),
+        ("DELETE", app, None, {}),
+    )
+
+    now = await suspended(orders, found, What.PUSHES)
+    for method, path, body, query in asked:
+        answer = await site.client.request(method, path, json=body, params=query)
+        assert (answer.status_code, REASON in answer.text) == (403, True), (path, answer.text)
+    assert (await site.client.get(f"{app}/artifacts/v1")).status_code == 200
+    # What is in no repository is managed all the same.
+    label = {"name": "checked", "scope": "g"}
+    assert (await site.client.post("/api/v2.0/labels", json=label)).status_code == 201
+    await resumed(orders, now)
+    assert (await site.client.post(f"{app}/artifacts/v1/tags", json={"name": "v2"})).status_code == 201
+
+
+@BOTH
 async def test_suspended_pushes_are_refused_with_the_reason_and_pulls_go_on(orders: Orders):
     found, site = await made(orders)
     location = await site.begin()
