@@ -123,5 +123,6 @@ async def test_who_is_not_there_is_told_of() -> None:
         gone = here.url
     with pytest.raises(NotAsked, match="cannot be reached"):
         await HERE.post(gone, b"{}", {})
-    with pytest.raises(NotAsked, match="is not found"):
-        await HERE.post("http://nobody.invalid/", b"{}", {})
+    for host in ("nobody.invalid", "a..invalid", ".invalid", f"{'a' * 64}.invalid"):
+        with pytest.raises(NotAsked, match="is not found"):
+            await HERE.post(f"http://{host}/", b"{}", {})

@@ -152,7 +152,8 @@ class Caller:
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            # What no name server may be asked is an error in how it is written.
             raise NotAsked(f"{target.host} is not found: {error}") from None
         addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
         for address in addresses:
@@ -176,7 +177,7 @@ class Caller:
             watch.start()
             try:
                 connection.connect()
-            except (OSError, ssl.SSLError) as error:
+            except (OSError, ValueError) as error:
                 failure = NotAsked(f"{target.host} cannot be reached: {error}")
                 connection.close()
                 continue
