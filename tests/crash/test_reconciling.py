@@ -1,4 +1,4 @@
-"""Workers that are killed at each step of making, resizing and deleting a registry: it goes on, and nothing is done twice."""
+"""Workers killed at each step of making, resizing, suspending and deleting a registry: it goes on, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import bindparam, func, select
 
-from moorage.cloud import certificates, heads, registries, signing
+from moorage.cloud import certificates, heads, registries, signing, suspensions
 from moorage.cloud.events import SYSTEM
 from moorage.cloud.registries import Registry
 from moorage.cloud.restrictions import Wanted
@@ -20,6 +20,7 @@ from moorage.db.cell import entry
 from moorage.db.platform import cloud_event, cloud_outbox
 from moorage.db.tables import project, user
 from moorage.registry.address_rules import Part
+from moorage.registry.directory import What
 from moorage.storage import new_key
 from moorage.storage.memory import BytesSource
 from tests.crash import stages
@@ -30,6 +31,7 @@ from tests.servers.postgres import PostgresServer
 
 STEPS = ("place", "fill", "limit", "restrict", "open", "settle_open")
 CLOSING = ("close", "settle_closed")
+SUSPENDING = ("restrict", "suspend", "settle_suspended")
 # Between two steps nothing happens: who is killed after one is killed before the next.
 DESTROYING = ("seal", "end_rows", "end_bytes", "certify")
 KIND = Statement(
@@ -181,6 +183,31 @@ async def test_a_registry_is_deleted_once_and_taken_back_once_wherever_a_worker_
     assert back.url == made.url
     kinds = await fleet.kinds(back)
     assert {kinds[kind] for kind in ("registry.deleted", "registry.restored", "registry.delete-asked")} == {1}
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_registry_is_suspended_once_and_serves_again_once_wherever_a_worker_is_killed(
+    fleet: Fleet, moment: str
+):
+    orders, made = fleet.orders, await fleet.orders.made()
+    why = suspensions.checked(What.PULLS, "an unpaid bill")
+    await orders.platform.change(lambda tx: suspensions.suspend(tx, made.id, why, SYSTEM))
+    for step in SUSPENDING:
+        await fleet.killed_at(step, moment)
+    stopped = await fleet.ended(made, "SUSPENDED")
+    refused = await orders.status(stopped)
+    await orders.platform.change(lambda tx: suspensions.resume(tx, made.id, SYSTEM))
+    for step in ("open", "settle_open"):
+        await fleet.killed_at(step, moment)
+
+    back = await fleet.ended(made, "READY")
+
+    assert (refused, await orders.status(back)) == (403, 401)
+    assert (stopped.suspended_for, back.suspension) == ("an unpaid bill", "")
+    kinds = await fleet.kinds(back)
+    asked = ("registry.suspend-asked", "registry.suspended", "registry.resume-asked", "registry.restored")
+    assert {kinds.get(kind) for kind in asked} == {1}
+    assert await fleet.places(back) == 1
 
 
 async def test_a_registry_is_destroyed_once_and_wholly_wherever_its_worker_is_killed(fleet: Fleet):

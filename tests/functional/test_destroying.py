@@ -257,7 +257,15 @@ async def test_an_empty_registry_is_destroyed_too_and_a_second_time_changes_noth
     document = await certificates.find(orders.platform, made.id)
 
     await orders.reconcile(Reconcile(made.id))
+    # What `moorage verify` is given once another key signs.
+    new = await signing.rotate(orders.platform, orders.world.parts.master, SYSTEM)
+    keys = certificates.read_keys(
+        certificates.written_keys(await signing.published(orders.platform)).encode()
+    )
+    assert document is not None
+    status, told = certificates.judged(document.encode(), keys)
 
+    assert (status, new in told) == (certificates.HOLDS, False)
     assert await orders.again(made) == gone
     assert await certificates.find(orders.platform, made.id) == document
     assert [kind for kind, _ in await orders.told(made.id)].count("registry.destroyed") == 1
