@@ -10,15 +10,15 @@ import json
 from ipaddress import ip_network
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from moorage.api.cloud.api import cloud_api
 from moorage.cloud import members, webhooks
 from moorage.cloud.credentials import PLACE
 from moorage.cloud.members import Role
-from moorage.cloud.webhooks import MOST, PREFIX, TRIES, Sender
+from moorage.cloud.webhooks import BATCH, MOST, PREFIX, TRIES, Sender
 from moorage.db import Statement
-from moorage.db.platform import cloud_webhook
+from moorage.db.platform import cloud_webhook, ledger_entry
 from moorage.identity import keys
 from moorage.identity.keys import MasterKey
 from moorage.outbound.http import Caller
@@ -107,6 +107,24 @@ async def test_a_webhook_that_always_fails_is_stopped_and_goes_on_where_it_was(a
     assert (tried, stopped["stopped"], stopped["error"]) == (TRIES, True, "it answered 503")
     assert sent
     assert here.came[0][2] == here.came[TRIES][2]
+
+
+async def test_many_webhooks_with_nothing_to_get_keep_no_other_waiting(api: Api) -> None:
+    for _ in range(BATCH // MOST + 1):
+        quiet = await api.customer(Role.OWNER)
+        for _ in range(MOST):
+            await quiet.call("POST", "/webhook", {"url": "https://example.com/"})
+    # What was to be told of themselves is behind them: they come first, and nothing is for them.
+    last = select(func.max(ledger_entry.c.id)).scalar_subquery()
+    await api.orders.work()
+    await api.orders.platform.write(Statement(update(cloud_webhook).values(delivered=last, next_at=1)))
+    with listener() as here:
+        await api.owner.call("POST", "/webhook", {"url": here.url})
+        await api.orders.made("team", SMALL)
+        await api.orders.work()
+        await sender(api.orders).send_due()
+
+    assert "moorage.registry.delivered" in kinds(here)
 
 
 async def test_a_secret_is_wrapped_anew_by_a_new_master_key(api: Api) -> None:

@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 
 from moorage.cloud import events, notifications
 from moorage.cloud.credentials import PLACE
 from moorage.cloud.events import Origin
+from moorage.cloud.ledger import PROJECTLESS
 from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.platform import cloud_project, cloud_webhook, ledger_entry
 from moorage.errors import Problem
@@ -64,9 +65,20 @@ _RESUME = Statement(
     .where(*_of_project, cloud_webhook.c.id == bindparam("which"))
     .values(stopped=0, tries=0, next_at=bindparam("at"), error="")
 )
+# Those with nothing to get are not asked for, so that many of them keep nobody waiting.
+_new = or_(
+    *(
+        exists().where(
+            ledger_entry.c.for_customer == 1,
+            ledger_entry.c.cloud_project_id == project,
+            ledger_entry.c.id > cloud_webhook.c.delivered,
+        )
+        for project in (cloud_webhook.c.cloud_project_id, PROJECTLESS)
+    )
+)
 _DUE = Statement(
     select(*_COLUMNS, cloud_webhook.c.secret, cloud_webhook.c.master)
-    .where(cloud_webhook.c.stopped == 0, cloud_webhook.c.next_at <= bindparam("now"))
+    .where(cloud_webhook.c.stopped == 0, cloud_webhook.c.next_at <= bindparam("now"), _new)
     .order_by(cloud_webhook.c.next_at)
     .limit(BATCH)
 )
@@ -182,7 +194,7 @@ class Sender:
             waiting = await notifications.for_customer(
                 self.platform, hook.cloud_project_id, after=hook.delivered, most=AT_ONCE
             )
-            # Most have nothing to get: they are asked, and nothing is written.
+            # Another worker may have sent it meanwhile.
             if waiting and await self._take(hook):
                 secret = self.master.unwrap(
                     row.secret, name=row.master, registry=PLACE, purpose=_purpose(hook.id)
