@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from moorage.api.harbor.operations import PREFIX
+from moorage.db import Tx
 from moorage.identity.roles import Role
 from moorage.oci.names import RepositoryName
 from moorage.registry import relay, sinking
@@ -137,6 +141,49 @@ async def test_who_may_nothing_with_robots_is_refused_alike_for_those_that_are_t
         for answer in [await eve.get(f"{PREFIX}/robots/{n}") for n in (project["id"], system["id"], 99_999)]
     }
     assert len(refusals) == 1
+
+
+async def test_a_change_that_has_to_be_made_once_more_is_the_same_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn begins anew where PostgreSQL's schema moved under it."""
+    kind = type((await world.registry()).db)
+    real = kind.change
+
+    async def once_more(self: Any, work: Callable[[Tx], Awaitable[Any]]) -> Any:
+        async def moved(tx: Tx) -> None:
+            await work(tx)
+            raise LookupError
+
+        with contextlib.suppress(LookupError):
+            await real(self, moved)
+        return await real(self, work)
+
+    monkeypatch.setattr(kind, "change", once_more)
+    given = {"project_name": "open", "metadata": {"public": "true", "auto_scan": "true"}}
+    answer = await world.client.post(f"{PREFIX}/projects", json=given)
+
+    assert answer.status_code == 201, answer.text
+    seen = (await world.client.get(f"{PREFIX}/projects/open")).json()
+    assert seen["metadata"] == given["metadata"]
+
+
+async def test_of_several_who_delete_the_same_at_once_one_does_and_the_others_find_it_gone(
+    world: World,
+) -> None:
+    admin, registry = world.client, await world.registry()
+    assert (await admin.post(f"{PREFIX}/projects", json={"project_name": "gone"})).status_code == 201
+    label = await admin.post(f"{PREFIX}/labels", json={"name": "gone", "scope": "g"})
+
+    for path in (f"{PREFIX}/projects/gone", label.headers["location"]):
+        answers = await asyncio.gather(*(admin.delete(path) for _ in range(4)))
+        assert sorted(one.status_code for one in answers) == [200, 404, 404, 404]
+    await relay.drain(registry.db, registry.entry.uuid, {}, _never)
+    log = (await admin.get(f"{PREFIX}/audit-logs", params={"q": "operation=delete"})).json()
+    assert [(one["resource_type"], one["resource"]) for one in log] == [
+        ("label", "gone"),
+        ("project", "gone"),
+    ]
 
 
 async def _never(*_: object) -> None:

@@ -103,7 +103,7 @@ class Labels:
         found, project = await _found(ask, "delete")
 
         async def work(tx: Tx) -> None:
-            await labels.remove(tx, found.id)
+            await labels.remove(tx, (await labels.get(tx, found.id)).id)
             await _tell(tx, ask, "label.delete", project, found.name)
 
         await ask.db.change(work)

@@ -122,10 +122,10 @@ class Projects:
         limit = await _limit(ask, given.storage_limit if unlimited else None)
         listed = given.cve_allowlist.names() if given.cve_allowlist else []
         caller = ask.caller
+        public = values.pop(metadata.PUBLIC, "false") == "true"
 
         async def work(tx: Tx) -> Project:
             owner = caller.id if caller.kind == "user" else None
-            public = values.pop(metadata.PUBLIC, "false") == "true"
             made = await projects.create(
                 tx, given.project_name, public=public, limit_bytes=limit, owner=owner
             )
@@ -186,6 +186,9 @@ class Projects:
         """Put a project in the trash, if nothing stands in it; its robots end."""
 
         async def work(tx: Tx) -> None:
+            if await projects.numbered(tx, ask.project.id) is None:
+                # Its name may be another's by now.
+                raise project_unknown(ask.project.name)
             await projects.remove(tx, ask.project)
             await robots.remove_of_project(tx, ask.project.id, ask.project.name)
             await record(tx, "project.delete", ask.origin, project=ask.project.name, target=ask.project.name)
