@@ -89,7 +89,7 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
 def test_a_running_house_signs_in_whoever_comes_while_a_rotation_is_killed_and_ended(
     up: House, tmp_path: Path
 ):
-    people = People.of(tmp_path, 6)
+    people = People.of(tmp_path, 3)
     people.sign_in(up)
     (old,) = (tmp_path / "master.key").read_text().split()
     command = [sys.executable, "-m", "moorage", "key", "rotate", "--alone"]

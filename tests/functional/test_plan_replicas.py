@@ -25,8 +25,8 @@ from moorage.identity.roles import Role
 from moorage.oci.names import LIBRARY
 from moorage.registry import projects
 from tests.conformance.site import digest_of
-from tests.servers.fleet import replica
-from tests.servers.house import house, moorage
+from tests.servers.fleet import Replica, replica
+from tests.servers.house import House, house, moorage
 from tests.servers.processes import standing_still
 from tests.servers.redis import RedisServer, running_redis
 
@@ -220,40 +220,79 @@ async def locations(fleet: Fleet) -> AsyncIterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def cell(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Name a database and a store for two houses."""
-    return {
-        "DATABASE_URL": request.getfixturevalue("postgres_server").cell(),
-        "STORE_URL": request.getfixturevalue("seaweedfs").url(f"plans-{secrets.token_hex(4)}"),
+def cells(request: pytest.FixtureRequest) -> Callable[[], dict[str, str]]:
+    """Name a database and a store for two houses, others each time: those of one cell count each other."""
+    database, store = request.getfixturevalue("postgres_server"), request.getfixturevalue("seaweedfs")
+    return lambda: {
+        "DATABASE_URL": database.cell(),
+        "STORE_URL": store.url(f"plans-{secrets.token_hex(4)}"),
     }
 
 
-@asynccontextmanager
-async def running(folder: Path, cell: dict[str, str], first: Path, redis: str = "") -> AsyncIterator[Fleet]:
-    """Run both houses: one `moorage up`, and one `moorage serve registry`."""
-    given = {**GIVEN, **cell, "WORKERS": "1", **({"REDIS_URL": redis} if redis else {})}
-    with ExitStack() as stack:
-        up = stack.enter_context(house(first, **given))
-        other = stack.enter_context(replica(folder, **given))
+@dataclass
+class Pair:
+    """One `moorage up` and one `moorage serve registry` beside it, which is another after it was killed."""
+
+    first: Path
+    second: Path
+    given: dict[str, str]
+    stack: ExitStack
+    up: House = field(init=False)
+    other: Replica = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.up = self.stack.enter_context(house(self.first, **self.given))
+        self.begin_other()
+
+    def begin_other(self) -> None:
+        self.other = self.stack.enter_context(replica(self.second, **self.given))
+
+    async def fleet(self) -> Fleet:
+        """Make a registry, and give it once both have it."""
+        if self.other.process.poll() is not None:
+            await asyncio.to_thread(self.begin_other)
         name = f"plan-{secrets.token_hex(4)}"
-        made = await asyncio.to_thread(moorage, "registry", "create", name, "--plan", PLAN, data=first)
+        command = ("registry", "create", name, "--plan", PLAN)
+        made = await asyncio.to_thread(moorage, *command, data=self.first)
         assert made.returncode == 0, made.stderr
         words = dict(line.split(maxsplit=1) for line in made.stdout.splitlines() if line.strip())
-        place = parts.Place(first, cell["DATABASE_URL"], cell["STORE_URL"], GIVEN["MASTER_KEY"])
         host = words["Address"].rpartition(":")[0]
-        fleet = Fleet((up.ports["Registry"], other.port), host, words["Password"], place, other.kill)
+        place = parts.Place(
+            self.first, self.given["DATABASE_URL"], self.given["STORE_URL"], self.given["MASTER_KEY"]
+        )
+        both = self.up.ports["Registry"], self.other.port
+        fleet = Fleet(both, host, words["Password"], place, self.other.kill)
         # A registry that was just made is seen within a second.
         await until(fleet.known, lambda answers: answers == [200, 200])
-        yield fleet
+        return fleet
 
 
-@pytest.fixture(params=["redis", "alone"])
-async def fleet(request: pytest.FixtureRequest, tmp_path: Path, cell: dict[str, str]) -> AsyncIterator[Fleet]:
+@contextmanager
+def paired(folder: Path, cell: dict[str, str], redis: str = "") -> Iterator[Pair]:
+    """Run both houses, with a Redis or without."""
+    given = {**GIVEN, **cell, "WORKERS": "1", **({"REDIS_URL": redis} if redis else {})}
+    with ExitStack() as stack:
+        yield Pair(folder / "first", folder / "second", given, stack)
+
+
+@pytest.fixture(scope="module", params=["redis", "alone"])
+def pair(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    cells: Callable[[], dict[str, str]],
+) -> Iterator[Pair]:
     """Run two houses that count in Redis, or each its share."""
     redis = request.getfixturevalue("redis_server").url if request.param == "redis" else ""
-    async with running(tmp_path, cell, tmp_path / "first", redis) as made:
-        await until(lambda: made.given(0, 1), lambda given: sum(given) == MOST)
+    with paired(tmp_path_factory.mktemp("pair"), cells(), redis) as made:
         yield made
+
+
+@pytest.fixture
+async def fleet(pair: Pair) -> Fleet:
+    """Make a registry of the plan S, all of whose slots are free."""
+    made = await pair.fleet()
+    await until(lambda: made.given(0, 1), lambda given: sum(given) == MOST)
+    return made
 
 
 async def until(ask: Callable[[], Awaitable[list[int]]], true: Callable[[list[int]], bool]) -> list[int]:
@@ -351,18 +390,18 @@ async def test_one_who_hammers_both_houses_does_not_starve_another(fleet: Fleet)
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 async def test_without_their_redis_houses_go_on_with_their_shares_and_are_exact_when_it_is_back(
-    tmp_path: Path, cell: dict[str, str], how: str
+    tmp_path: Path, cells: Callable[[], dict[str, str]], how: str
 ):
-    with running_redis() as server:
-        async with running(tmp_path, cell, tmp_path / "first", server.url) as fleet:
-            await until(lambda: fleet.given(0), lambda given: given == [MOST])
-            with away(server, how):
-                shares = await until(lambda: fleet.given(0, 1), lambda given: max(given) < MOST)
-                alone = [await fleet.given(number) for number in (0, 1)]
-            # Each has all that the other leaves, and both together no more.
-            await until(lambda: fleet.given(0), lambda given: given == [MOST])
-            await until(lambda: fleet.given(1), lambda given: given == [MOST])
-            both = await fleet.given(0, 1)
+    with running_redis() as server, paired(tmp_path, cells(), server.url) as pair:
+        fleet = await pair.fleet()
+        await until(lambda: fleet.given(0), lambda given: given == [MOST])
+        with away(server, how):
+            shares = await until(lambda: fleet.given(0, 1), lambda given: max(given) < MOST)
+            alone = [await fleet.given(number) for number in (0, 1)]
+        # Each has all that the other leaves, and both together no more.
+        await until(lambda: fleet.given(0), lambda given: given == [MOST])
+        await until(lambda: fleet.given(1), lambda given: given == [MOST])
+        both = await fleet.given(0, 1)
 
     assert sorted(shares) == [7, 8]
     assert [*alone[0], *alone[1]] == shares

@@ -180,6 +180,8 @@ def blob_deleter(who: str, name: RepositoryName, data: bytes) -> Actor:
 
 
 def collector(who: str, rounds: int = 1) -> Actor:
+    """Collect in so many rounds: what a round does is due at its start, so a purge, a review and a destruction take one each."""
+
     def stage(here: int) -> Stage:
         async def collect(world: World, kept: dict[str, Any]) -> int | None:
             await collection.collect(world.db, world.store, longest_request=LEASE, margin=0)  # type: ignore[arg-type]
@@ -382,27 +384,29 @@ def scenes() -> dict[str, Scene]:
     return {
         "two finish one digest": Scene(
             [],
-            [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", R, (LAYER,), "m2", TAG), collector("c")],
+            [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", R, (LAYER,), "m2", TAG), collector("c", 2)],
             (0, 2),
             1,
         ),
         "two projects finish one digest": Scene(
             [],
-            [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", Q, (LAYER,), "m2", TAG), collector("c")],
+            [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", Q, (LAYER,), "m2", TAG), collector("c", 2)],
             (0, 1),
             1,
         ),
         "the lease ends between HEAD and PUT": Scene(
-            [loose_blob], [pusher("a", R, (LAYER,), "m1", TAG), collector("c", 2)], (3, 7)
+            [loose_blob], [pusher("a", R, (LAYER,), "m1", TAG), collector("c", 3)], (3, 7)
         ),
         "deleted and purged while pushed": Scene(
-            [seed], [pusher("a", R, (LAYER,), "m2", TAG), deleter("d", R, "m1"), collector("c", 2)], (3, 7)
+            [seed], [pusher("a", R, (LAYER,), "m2", TAG), deleter("d", R, "m1"), collector("c", 3)], (3, 7)
         ),
         "the same pushed while deleted": Scene(
-            [seed], [pusher("a", R, (LAYER,), "m1", Tag("u")), deleter("d", R, "m1"), collector("c")], (2, 5)
+            [seed],
+            [pusher("a", R, (LAYER,), "m1", Tag("u")), deleter("d", R, "m1"), collector("c", 2)],
+            (2, 5),
         ),
         "mounted while the source goes": Scene(
-            [seed], [mounter("m", R, Q, LAYER, "m2"), deleter("d", R, "m1"), collector("c", 2)], (3, 7)
+            [seed], [mounter("m", R, Q, LAYER, "m2"), deleter("d", R, "m1"), collector("c", 3)], (3, 7)
         ),
         "an index over a deleted child": Scene(
             [seed],
@@ -410,7 +414,7 @@ def scenes() -> dict[str, Scene]:
                 index_pusher("i", R, "m1", "i1", Tag("x")),
                 deleter("d", R, "m1"),
                 untagger("u", R, TAG),
-                collector("c"),
+                collector("c", 2),
             ],
             (2, 3),
         ),
@@ -420,13 +424,13 @@ def scenes() -> dict[str, Scene]:
                 deleter("d", R, "m1"),
                 restorer("r", R, "m1"),
                 pusher("a", R, (LAYER,), "m2", TAG),
-                collector("c"),
+                collector("c", 2),
             ],
             (2, 4),
         ),
         "a blob deleted while its manifest is pushed": Scene(
             [loose_blob],
-            [blob_deleter("d", R, LAYER), pusher("a", R, (LAYER,), "m1", TAG), collector("c", 2)],
+            [blob_deleter("d", R, LAYER), pusher("a", R, (LAYER,), "m1", TAG), collector("c", 3)],
             (2, 6),
         ),
         "a referrer while its subject is deleted": Scene(
@@ -435,7 +439,7 @@ def scenes() -> dict[str, Scene]:
                 pusher("a", R, (LAYER,), "m2", None, subject=digest("m1")),
                 deleter("d", R, "m1"),
                 restorer("r", R, "m1"),
-                collector("c"),
+                collector("c", 2),
             ],
             (2, 3),
         ),
@@ -446,11 +450,13 @@ def scenes() -> dict[str, Scene]:
                 deleter("e", R, "m1"),
                 restorer("r", R, "i1"),
                 index_pusher("a", R, "m1", "i1", Tag("y")),
-                collector("c"),
+                collector("c", 2),
             ],
             (2, 4),
         ),
-        "two collectors": Scene([seed], [deleter("d", R, "m1"), collector("c"), collector("k")], (5, 7), 1),
+        "two collectors": Scene(
+            [seed], [deleter("d", R, "m1"), collector("c", 3), collector("k")], (5, 7), 1
+        ),
         "one upload by two requests": Scene(
             [beginner()],
             [

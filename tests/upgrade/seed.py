@@ -19,6 +19,8 @@ from tests.upgrade.people import PROJECT, USER
 from tests.worlds import ADMIN, PASSWORD
 
 SECONDS = 60.0
+# Between two turns of one who pushes all the while: what it keeps is read and checked in the end.
+PAUSE = 0.1
 DOMAIN = "registries.test"
 FIRST, SECOND = "first", "second"
 TEAM = f"{PROJECT}/app"
@@ -235,6 +237,7 @@ class Pusher:
                 try:
                     while not ended.is_set():
                         await self._turn(Site(client, f"library/pushed-{self.number}"))
+                        await asyncio.sleep(PAUSE)
                 except Away:
                     self.away += 1
                 except httpx.TransportError:
