@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -205,6 +206,16 @@ def test_a_table_from_before_this_machine_started_holds_up_nobody(tmp_path: Path
     table.close()
 
     assert drawn.count == 20
+
+
+def test_a_table_has_its_room_on_the_disk_before_anything_is_written_to_it(tmp_path: Path) -> None:
+    """A mapped file whose room is only promised ends every process that serves, as soon as the disk is full."""
+    (tmp_path / "sparse").touch()
+    os.truncate(tmp_path / "sparse", SIZE)
+    for name in ("new", "sparse"):
+        Table.open(tmp_path / name).close()
+
+    assert [(tmp_path / name).stat().st_blocks * 512 >= SIZE for name in ("new", "sparse")] == [True, True]
 
 
 async def test_where_nobody_counts_for_all_each_process_grants_its_share(tmp_path: Path) -> None:

@@ -53,8 +53,10 @@ class Table:
             return cls(mmap.mmap(-1, SIZE), None, clock)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(file).st_size != SIZE:
-                os.ftruncate(file, SIZE)
+            there = os.fstat(file)
+            if there.st_size < SIZE or there.st_blocks * 512 < SIZE:
+                # Memory that a full disk has no room behind ends whoever writes there: here it is only refused.
+                os.posix_fallocate(file, 0, SIZE)
             opened = cls(mmap.mmap(file, SIZE), file, clock)
             with opened._locked(0):
                 pass

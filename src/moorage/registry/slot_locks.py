@@ -58,7 +58,10 @@ class SlotFile:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(file, SEAT_COUNT * _MARK.size)
+            there = os.fstat(file)
+            if there.st_size < SEAT_COUNT * _MARK.size or not there.st_blocks:
+                # Memory that a full disk has no room behind ends whoever writes there: here it is only refused.
+                os.posix_fallocate(file, 0, SEAT_COUNT * _MARK.size)
             opened = cls(file, mmap.mmap(file, SEAT_COUNT * _MARK.size))
             opened.sit()
         except OSError:
