@@ -112,17 +112,15 @@ def _listing(*where: Any) -> Listing:
     )
 
 
-# What a project of the same name did that was deleted is none of this one's business.
-_ITS_OWN: Final = (
-    event.c.at
-    >= select(project.c.created_at)
-    .where(project.c.name == event.c.project, project.c.deleted_at.is_(None))
-    .correlate(event)
-    .scalar_subquery()
-)
+def _since_made(name: Any) -> Any:
+    """Leave out what a project of the same name did that was deleted: it is none of this one's business."""
+    made = select(project.c.created_at).where(project.c.name == name, project.c.deleted_at.is_(None))
+    return event.c.at >= made.correlate(event).scalar_subquery()
+
+
 _EVERYWHERE = _listing()
-_OF_PROJECT = _listing(event.c.project == bindparam("project"), _ITS_OWN)
-_OF_PROJECTS = _listing(one_of(event.c.project, "projects"), _ITS_OWN)
+_OF_PROJECT = _listing(event.c.project == bindparam("project"), _since_made(bindparam("project")))
+_OF_PROJECTS = _listing(one_of(event.c.project, "projects"), _since_made(event.c.project))
 
 
 async def page(reader: Reader, asked: Asked) -> tuple[list[Entry], int]:
