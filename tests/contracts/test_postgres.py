@@ -220,9 +220,9 @@ async def test_a_schema_that_moves_under_a_statement_is_met_in_reads_and_in_turn
 
 
 async def test_processes_of_one_name_count_each_other_and_the_dead_no_more(
-    postgres_server: PostgresServer,
+    own_postgres: PostgresServer,
 ) -> None:
-    url = await asyncio.to_thread(postgres_server.cell)
+    url = await asyncio.to_thread(own_postgres.cell)
     processes = [await Postgres.connect(url) for _ in range(4)]
     for process in processes[:3]:
         process.listener.count_as("these")
@@ -237,8 +237,8 @@ async def test_processes_of_one_name_count_each_other_and_the_dead_no_more(
     await first.close()
     processes.remove(first)
     await seen((2, 0), (2, 1), None)
-    await asyncio.to_thread(postgres_server.kill)
-    await asyncio.to_thread(postgres_server.start)
+    await asyncio.to_thread(own_postgres.kill)
+    await asyncio.to_thread(own_postgres.start)
 
     await seen((2, 0), (2, 1), None)
     for process in processes:

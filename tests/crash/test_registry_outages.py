@@ -16,20 +16,13 @@ from moorage import parts
 from moorage.registry.recount import recount
 from tests.conformance.site import Site, digest_of
 from tests.servers.house import House, house
-from tests.servers.postgres import PostgresServer, running_postgres
+from tests.servers.postgres import PostgresServer
 from tests.servers.processes import standing_still
 from tests.servers.seaweedfs import SeaweedFS, running_seaweedfs
 from tests.worlds import ADMIN, MASTER_KEY, PASSWORD, opened
 
 SECONDS = 30.0
 MIB = 1 << 20
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[PostgresServer]:
-    """Run a PostgreSQL that may be killed."""
-    with running_postgres(fsync=True) as server:
-        yield server
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from moorage.db import migrate
 from tests.servers.ports import reserved
 from tests.servers.processes import children_of, standing_still, until_gone
 
-START_SECONDS = 60
+START_SECONDS = 240
 USER = "postgres"
 
 
@@ -55,6 +55,8 @@ class PostgresServer:
         options = [
             f"fsync={'on' if self.fsync else 'off'}",
             "max_connections=200",
+            # After a crash it would sync every file there is, one by one: late in a session that is hundreds of databases.
+            "recovery_init_sync_method=syncfs",
             "dynamic_shared_memory_type=mmap",
             *self.settings,
         ]
@@ -120,6 +122,13 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Run a server for the whole session."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """Run a PostgreSQL that may be killed."""
     with running_postgres() as server:
         yield server
 
