@@ -381,22 +381,15 @@ def scenes() -> dict[str, Scene]:
     seed = pusher("s", R, (LAYER,), "m1", TAG)
     of_index = index_pusher("s", R, "m1", "i1", Tag("x"))
     loose_blob = uploader("s", R, LAYER)
+    first = pusher("a", R, (LAYER,), "m1", TAG)
     return {
         "two finish one digest": Scene(
-            [],
-            [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", R, (LAYER,), "m2", TAG), collector("c", 2)],
-            (0, 2),
-            1,
+            [], [first, pusher("b", R, (LAYER,), "m2", TAG), collector("c", 2)], (0, 2), 1
         ),
         "two projects finish one digest": Scene(
-            [],
-            [pusher("a", R, (LAYER,), "m1", TAG), pusher("b", Q, (LAYER,), "m2", TAG), collector("c", 2)],
-            (0, 1),
-            1,
+            [], [first, pusher("b", Q, (LAYER,), "m2", TAG), collector("c", 2)], (0, 1), 1
         ),
-        "the lease ends between HEAD and PUT": Scene(
-            [loose_blob], [pusher("a", R, (LAYER,), "m1", TAG), collector("c", 3)], (3, 7)
-        ),
+        "the lease ends between HEAD and PUT": Scene([loose_blob], [first, collector("c", 3)], (3, 7)),
         "deleted and purged while pushed": Scene(
             [seed], [pusher("a", R, (LAYER,), "m2", TAG), deleter("d", R, "m1"), collector("c", 3)], (3, 7)
         ),
