@@ -72,7 +72,7 @@ async def test_a_text_with_a_null_character_is_refused_on_either_engine(world: W
 
     for path, body in bodies:
         answer = await (world.client if path == "users" else boss).post(f"{PREFIX}/{path}", json=body)
-        assert answer.status_code == 422, answer.text
+        assert answer.status_code == 400, answer.text
     kept = {"name": r"a\u0000b", "scope": "g"}
     assert (await world.client.post(f"{PREFIX}/labels", json=kept)).status_code == 201
     for query in ("tags=a%00", "tags=~a%00", "tags={a%00 b}"):

@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from moorage.api import rules
-from moorage.api.harbor.problems import Invalid, MediaTypeUnknown, TooLarge, invalid
+from moorage.api.harbor.problems import BadRequest, Invalid, MediaTypeUnknown, TooLarge, invalid
 from moorage.api.http.bodies import Body
 
 LARGEST: Final = 256 * 1024
@@ -35,9 +35,7 @@ def read(body: bytes, content_type: str, kind: type[T]) -> T:
         raise MediaTypeUnknown
     if _NULL.search(body):
         # No row keeps it on one of the engines.
-        raise Invalid(
-            "validation failure list: no text has a null character", field="", rule="null character"
-        )
+        raise BadRequest("no text in a body has a null character")
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
