@@ -50,6 +50,13 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
         """Run everything on this machine until a signal ends it."""
         set_ = starting.start()
         first_start.make_folder(set_.keeping.data)
+        try:
+            with running.alone(set_.keeping.data):
+                return self._up(set_)
+        except running.RunsAlready as refused:
+            sys.exit(str(refused))
+
+    def _up(self, set_: Settings) -> int:
         house = Supervisor(_children(set_), _listeners(set_), set_.listening.shutdown_grace)
         try:
             house.listen()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -28,6 +29,27 @@ _CREDENTIALS = struct.Struct("3i")
 
 class CannotAsk(Exception):  # it reads as a sentence where it is raised
     """A house runs in the folder, and is another user's or does not answer: to go on without it could do harm."""
+
+
+class RunsAlready(Exception):  # as above
+    """A house runs in the folder: two would serve the same registries from other addresses, and work for them twice."""
+
+
+@contextlib.contextmanager
+def alone(data: Path) -> Iterator[None]:
+    """Be the one house of the *data* folder until the block ends, or raise RunsAlready. It ends with the process, too."""
+    descriptor = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise RunsAlready(
+            f"a house runs in {data} already: stop it, or set MOORAGE_DATA to another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.asynccontextmanager

@@ -205,6 +205,17 @@ def test_where_no_house_is_the_folder_is_named_and_nothing_is_made(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_has_one_house_whatever_ports_another_is_given(named: Neighbour):
+    second = bare("up", DATA=str(named.data), REGISTRY_PORT="0", CONSOLE_PORT="0", OPS_PORT="0")
+
+    assert (second.returncode, second.stdout) == (1, "")
+    assert (
+        second.stderr
+        == f"a house runs in {named.data} already: stop it, or set MOORAGE_DATA to another folder\n"
+    )
+    assert named.moorage("registry", "list").returncode == 0
+
+
 def test_nothing_is_done_beside_a_house_that_stands_still(named: Neighbour, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(running, "PATIENCE", 0.2)
     with (
