@@ -6,10 +6,12 @@ import json
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from moorage.api.harbor import off
 from moorage.api.harbor.operations import OPERATIONS, PREFIX, Needs, Operation
-from moorage.db import Tx
+from moorage.db import Statement, Tx
+from moorage.db.tables import registry as registry_row
 from moorage.identity import users
 from moorage.identity.roles import Role
 from tests.worlds import ADMIN, PASSWORD, World
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"]
 
 POLICIES = f"{PREFIX}/projects/library/webhook/policies"
 GUARD = "x-harbor-csrf-token"
+CLOCK = Statement(select(registry_row.c.clock))
 
 
 @pytest.fixture
@@ -136,6 +139,16 @@ async def test_a_session_is_begun_with_a_guard_and_ends(world: World, browser: h
     assert (await browser.get("/c/log_out")).status_code == 200
     assert (await browser.get(POLICIES)).status_code == 401
     assert (await browser.get(POLICIES, headers={"cookie": f"sid={cookie}"})).status_code == 401
+
+
+async def test_who_brings_a_cookie_of_no_session_takes_no_turn(world: World, browser: httpx.AsyncClient):
+    registry = await world.registry()
+    before = (await registry.db.one(CLOCK)).clock
+
+    ended = await browser.get("/c/log_out", headers={"cookie": "sid=made-up"})
+
+    assert ended.status_code == 200
+    assert (await registry.db.one(CLOCK)).clock == before
 
 
 async def test_a_session_is_of_one_registry_and_no_credential_for_images(

@@ -80,12 +80,12 @@ class SigningIn:
         account = await sessions.find(registry.db, registry.entry.uuid, cookie, minutes=sessions.TIMEOUT)
 
         async def work(tx: Tx) -> None:
-            ended = await sessions.end(tx, registry.entry.uuid, cookie)
-            if ended and account is not None:
+            if account is not None and await sessions.end(tx, registry.entry.uuid, cookie):
                 who = account.caller
                 await record(tx, "user.logout", _origin(scope, who.name), user=who.id, target=who.name)
 
-        if cookie:
+        # A stranger's cookie takes no turn of the registry's.
+        if account is not None:
             await registry.db.change(work)
         return answers.done(csrf.session(scope, ""))
 
