@@ -50,13 +50,6 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
         """Run everything on this machine until a signal ends it."""
         set_ = starting.start()
         first_start.make_folder(set_.keeping.data)
-        try:
-            with running.alone(set_.keeping.data):
-                return self._up(set_)
-        except running.RunsAlready as refused:
-            sys.exit(str(refused))
-
-    def _up(self, set_: Settings) -> int:
         house = Supervisor(_children(set_), _listeners(set_), set_.listening.shutdown_grace)
         try:
             house.listen()
@@ -382,8 +375,13 @@ async def _up(set_: Settings, house: Supervisor) -> int:
         password, host = itemgetter("password", "host")(json.loads(told))
     greeting = _greeting(set_, password, host or "")
     house.when_ready = lambda: say(str(greeting))
-    async with running.told(set_.keeping.data, {**settings.told(os.environ), **house.environment}):
-        return await house.run()
+    try:
+        with running.alone(set_.keeping.data):
+            async with running.told(set_.keeping.data, {**settings.told(os.environ), **house.environment}):
+                return await house.run()
+    except running.RunsAlready as refused:
+        sys.stderr.write(f"{refused}\n")
+        return 1
 
 
 async def _prepared(environment: Mapping[str, str]) -> tuple[int, bytes]:

@@ -5,6 +5,7 @@ terminal works on what the house works on, without being told each setting again
 of mode 0600, ends with the house, and answers only the user who runs the house, who could read its environment anyway.
 
     data/house.socket      one JSON object of strings, then the end
+    data/house.lock        locked by the house that runs
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 LOG = logging.getLogger(__name__)
 
 SOCKET = "house.socket"
+LOCK = "house.lock"
 PATIENCE = 5.0
 _CREDENTIALS = struct.Struct("3i")
 
@@ -38,7 +40,7 @@ class RunsAlready(Exception):  # as above
 @contextlib.contextmanager
 def alone(data: Path) -> Iterator[None]:
     """Be the one house of the *data* folder until the block ends, or raise RunsAlready. It ends with the process, too."""
-    descriptor = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
