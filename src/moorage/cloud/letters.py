@@ -38,16 +38,20 @@ class StorageAlert:
     limit: int
 
 
-def storage_alert(alert: StorageAlert, language: str) -> Letter:
-    """Tell that a registry has reached a part of its plan's storage."""
-    _ = texts.catalogue(language).gettext
-    facts = {
+def _facts(alert: StorageAlert) -> dict[str, object]:
+    return {
         "name": alert.registry,
         "url": alert.url,
         "level": alert.level,
         "used": size(alert.used),
         "limit": size(alert.limit),
     }
+
+
+def storage_alert(alert: StorageAlert, language: str) -> Letter:
+    """Tell that a registry has reached a part of its plan's storage."""
+    _ = texts.catalogue(language).gettext
+    facts = _facts(alert)
     after = (
         _("Pushes that need more are refused now. Pulls and deletes go on.")
         if alert.used >= alert.limit
@@ -67,13 +71,7 @@ def storage_alert(alert: StorageAlert, language: str) -> Letter:
 def trash_alert(alert: StorageAlert, language: str) -> Letter:
     """Tell that a registry's trash has reached a part of its plan's storage."""
     _ = texts.catalogue(language).gettext
-    facts = {
-        "name": alert.registry,
-        "url": alert.url,
-        "level": alert.level,
-        "used": size(alert.used),
-        "limit": size(alert.limit),
-    }
+    facts = _facts(alert)
     return _letter(
         language,
         _("Registry {name}: its trash is as large as {level} % of its storage").format(**facts),

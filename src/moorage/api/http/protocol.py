@@ -84,6 +84,7 @@ class Protocol(QuickHeads):
     # The connection's life
 
     @override
+    # Over TCP it is never less than a Transport, whatever asyncio's base class says; uvicorn has it so, too.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin: the first head must come soon."""
         super().connection_made(transport)

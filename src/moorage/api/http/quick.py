@@ -48,6 +48,7 @@ class QuickHeads(Heads):
         self.begun_here = False
 
     @override
+    # Over TCP it is never less than a Transport, whatever asyncio's base class says; uvicorn has it so, too.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Note between whom this connection is."""
         super().connection_made(transport)
