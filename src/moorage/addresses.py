@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from moorage.options import Listening
     from moorage.registry.directory import Entry
-    from moorage.settings import Listening
 
 # Listening on any of these, this machine finds us as localhost.
 LOCAL = frozenset({"127.0.0.1", "::1", "localhost", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moorage.db import Tx
+    from moorage.options import Listening
     from moorage.parts import Parts
     from moorage.registry.directory import Entry, Suspension
-    from moorage.settings import Listening, Settings
+    from moorage.settings import Settings
 
 SECOND = 1_000_000
 OAUTH2_TOKEN = "/auth/oauth2/token"  # noqa: S105 - a path, no password

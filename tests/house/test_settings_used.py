@@ -9,6 +9,7 @@ from dataclasses import fields
 from moorage import settings
 from tests.house.source import ROOT, modules
 
+OPTIONS = ROOT / "src/moorage/options.py"
 SETTINGS = ROOT / "src/moorage/settings.py"
 CLASSES = {group.__name__: name for name, group in settings.GROUPS.items()}
 
@@ -18,7 +19,7 @@ Read = tuple[str, str]
 
 def test_every_setting_is_read():
     """A setting that is checked and documented, and that nothing reads, promises what nobody keeps."""
-    read = {one for path, tree in modules("src") if path != SETTINGS for one in _reads(tree)}
+    read = {one for path, tree in modules("src") if path not in {OPTIONS, SETTINGS} for one in _reads(tree)}
     # What is read through a property, which joins several settings, is read too.
     read |= {one for what, those in _properties().items() if what in read for one in those}
 
@@ -67,7 +68,7 @@ def _reads(tree: ast.AST) -> Iterator[Read]:
 
 def _properties() -> dict[Read, set[Read]]:
     """Give what each property of a group reads of it."""
-    tree = dict(modules("src"))[SETTINGS]
+    tree = dict(modules("src"))[OPTIONS]
     return {
         (CLASSES[class_.name], function.name): {
             (CLASSES[class_.name], node.attr)
