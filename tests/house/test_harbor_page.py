@@ -25,7 +25,11 @@ def test_what_is_off_and_what_is_not_yet_is_named_as_it_is():
     assert named("### Is not there: 404") == off.ABSENT
     assert named("### Is refused: 412") == off.REFUSED
     assert named("## Not yet") == not_yet.NOT_YET
-    assert f"Of its {len(OPERATIONS)} operations" in PAGE
+    assert f"Of its {sum(not one.added for one in OPERATIONS)} operations" in PAGE
+
+
+def test_what_is_added_to_harbors_is_named():
+    assert named("## What is ours") == {one.id for one in OPERATIONS if one.added}
 
 
 def test_every_key_of_the_configuration_is_named_with_why_it_is_not_set_here():

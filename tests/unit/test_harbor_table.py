@@ -20,10 +20,11 @@ PATHS, OPERATIONS_THERE = 135, 203
 CONTRACT = "b9962a1de654d3c8942583df83eb3416c721f5b9af3185854a9ee3817bac87b2"
 
 
-def test_the_table_is_harbors_description_of_its_api():
-    lines = sorted(f"{one.method} {one.path} {one.id}" for one in OPERATIONS)
+def test_the_table_is_harbors_description_of_its_api_beside_what_is_ours():
+    theirs = [one for one in OPERATIONS if not one.added]
+    lines = sorted(f"{one.method} {one.path} {one.id}" for one in theirs)
 
-    assert (len({one.path for one in OPERATIONS}), len(lines)) == (PATHS, OPERATIONS_THERE)
+    assert (len({one.path for one in theirs}), len(lines)) == (PATHS, OPERATIONS_THERE)
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == CONTRACT
 
 

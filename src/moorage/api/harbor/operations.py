@@ -1,4 +1,4 @@
-"""Every operation of Harbor's API, drawn once: its method, path and id, and what a caller needs.
+"""Every operation of Harbor's API, and those that we add to it, drawn once: method, path, id, and what a caller needs.
 
 A security review reads this table; the authorization matrix of the tests is generated from it. Who answers an operation
 is said by its id, in the modules beside this one. What a caller needs is one of:
@@ -17,7 +17,7 @@ is said by its id, in the modules beside this one. What a caller needs is one of
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -50,6 +50,8 @@ class Operation:
     needs: Needs
     permission: Permission | None = None
     """Which one it needs, in the system or in a project."""
+    added: bool = False
+    """Whether it is ours, and not Harbor's."""
 
     @property
     def parameters(self) -> list[str]:
@@ -306,10 +308,14 @@ GET /security/vul ListVulnerabilities system:security-hub:list
 GET /permissions getPermissions own
 """
 
+# What Harbor lacks, in its style: none of its own operations changes for these.
+_ADDED = """
+"""
 
-def _read(table: str) -> tuple[Operation, ...]:
+
+def _read(table: str, *, added: bool = False) -> tuple[Operation, ...]:
     lines = (line.split() for line in table.strip().splitlines() if not line.startswith("#"))
-    return tuple(_operation(*line) for line in lines)
+    return tuple(replace(_operation(*line), added=added) for line in lines)
 
 
 def _operation(method: str, path: str, name: str, needs: str) -> Operation:
@@ -319,4 +325,4 @@ def _operation(method: str, path: str, name: str, needs: str) -> Operation:
     return Operation(method, path, name, Needs(kind), wanted)
 
 
-OPERATIONS: Final = _read(_TABLE)
+OPERATIONS: Final = _read(_TABLE) + _read(_ADDED, added=True)
