@@ -7,7 +7,7 @@ import base64
 import pytest
 from joserfc.jwk import RSAKey
 
-from moorage.outbound.oidc import LARGEST_RSA, _key
+from moorage.outbound.signatures import LARGEST_RSA, key
 
 
 @pytest.mark.parametrize("bits", [1024, LARGEST_RSA + 8, 1_000_000])
@@ -15,10 +15,10 @@ def test_an_rsa_key_that_is_too_small_or_takes_long_to_read_is_not_read(bits: in
     modulus = base64.urlsafe_b64encode(b"\xff" * (bits // 8)).rstrip(b"=").decode()
 
     with pytest.raises(ValueError, match="an RSA key has 2048 to 16384 bits"):
-        _key({"kty": "RSA", "n": modulus, "e": "AQAB"})
+        key({"kty": "RSA", "n": modulus, "e": "AQAB"})
 
 
 def test_the_largest_rsa_key_is_read() -> None:
     modulus = base64.urlsafe_b64encode(b"\xff" * (LARGEST_RSA // 8)).rstrip(b"=").decode()
 
-    assert isinstance(_key({"kty": "RSA", "n": modulus, "e": "AQAB"}), RSAKey)
+    assert isinstance(key({"kty": "RSA", "n": modulus, "e": "AQAB"}), RSAKey)

@@ -33,7 +33,8 @@ from moorage.db.platform_sign_in import oidc_flow
 from moorage.errors import Problem
 from moorage.identity.keys import MasterKey
 from moorage.identity.passwords import lane_of
-from moorage.outbound.oidc import SKEW, Issuers, Metadata, TokenRefused
+from moorage.outbound.oidc import SKEW, Issuers, Metadata
+from moorage.outbound.signatures import TokenRefused
 
 SECOND: Final = 1_000_000
 LASTS: Final = 600 * SECOND

@@ -24,16 +24,13 @@ from urllib.parse import quote_plus, urlencode
 
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
 from moorage.errors import Problem
+from moorage.outbound import signatures
 from moorage.outbound.http import Answered, Caller, NotAsked, Target
+from moorage.outbound.signatures import TokenRefused
 
 SECOND: Final = 1_000_000
-ALGORITHMS: Final = (
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA",
-)  # fmt: skip
-"""Signatures by a key pair alone: ``none`` and HMAC, whose key would be public, are in no list of ours."""
 SKEW: Final = 60
 BELIEVED: Final = 3600 * SECOND
 KEYS_PAUSE: Final = 30 * SECOND
@@ -41,7 +38,6 @@ LARGEST: Final = 256 * 1024
 LONGEST_TOKEN: Final = 64 * 1024
 LONGEST_SUBJECT: Final = 255
 MOST_KEYS: Final = 50
-SMALLEST_RSA, LARGEST_RSA = 2048, 16_384
 MOST_KNOWN: Final = 500
 SECONDS: Final = 10.0
 THREADS: Final = 16
@@ -53,8 +49,6 @@ _HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HASHES: Final = {"256": "sha256", "384": "sha384", "512": "sha512"}
 _VISIBLE = re.compile(r"[!-~]+(?: [!-~]+)*")
 
-Key = RSAKey | ECKey | OKPKey
-
 
 class IssuerAway(Problem):
     """An account's OpenID provider did not answer, or not as one does."""
@@ -63,16 +57,6 @@ class IssuerAway(Problem):
         "UNAVAILABLE",
         503,
         "the account's OpenID provider cannot be asked just now: sign in with the password, or try again",
-    )
-
-
-class TokenRefused(Problem):
-    """What an OpenID provider gave is not what it has to be."""
-
-    code, status, summary = (
-        "UNAUTHORIZED",
-        401,
-        "what the OpenID provider gave is not believed: sign in again",
     )
 
 
@@ -198,12 +182,12 @@ class Issuers:
 
     async def _verified(self, issuer: str, token: str) -> tuple[str, bytes]:
         """Give the algorithm and the payload of a token that a key of the provider's has signed."""
-        header = _header(token)
+        header = signatures.header(token)
         for anew in (False, True):
             keys = await self._keys(issuer, anew=anew)
-            for one in [one for one in keys if _suits(one, header)]:
+            for one in [one for one in keys if signatures.suits(one, header)]:
                 try:
-                    read = jws.deserialize_compact(token, _key(one), algorithms=[header["alg"]])
+                    read = jws.deserialize_compact(token, signatures.key(one), algorithms=[header["alg"]])
                 except (JoseError, ValueError, TypeError):
                     continue
                 return header["alg"], read.payload or b""
@@ -344,52 +328,6 @@ def _is_same(given: str, expected: str) -> bool:
 def _bytes(text: str) -> bytes:
     # JSON can hold half a character, too.
     return text.encode("utf-8", "surrogatepass")
-
-
-def _header(token: str) -> dict[str, Any]:
-    parts = token.split(".")
-    try:
-        header = json.loads(base64.urlsafe_b64decode(parts[0] + "=" * (-len(parts[0]) % 4)))
-    except (ValueError, RecursionError):
-        header = None
-    if len(parts) != 3 or not isinstance(header, dict):  # noqa: PLR2004 - header, payload and signature.
-        raise TokenRefused("the ID token is no signed token")
-    if header.get("alg") not in ALGORITHMS:
-        raise TokenRefused(
-            f"alg: the ID token is signed by {str(header.get('alg'))[:20]!r}, which is not among those taken"
-        )
-    if str(header.get("typ", "JWT")).lower() != "jwt":
-        raise TokenRefused("typ: this is a token of another kind")
-    return header
-
-
-def _suits(key: Mapping[str, Any], header: Mapping[str, Any]) -> bool:
-    """Say whether a key may have signed a token: it is of the algorithm's kind, for signing, and named as the token has it."""
-    kind = {"R": "RSA", "P": "RSA", "E": "EC"}[header["alg"][0]]
-    if header["alg"] in {"EdDSA", "Ed25519"}:
-        kind = "OKP"
-    if (
-        key.get("kty") != kind
-        or key.get("use", "sig") != "sig"
-        or key.get("alg", header["alg"]) != header["alg"]
-    ):
-        return False
-    return "kid" not in header or key.get("kid") == header["kid"]
-
-
-def _key(given: Mapping[str, Any]) -> Key:
-    """Read a public key; raise JoseError or ValueError for one that is none, or too weak."""
-    public = {
-        name: value for name, value in given.items() if name in {"kty", "n", "e", "crv", "x", "y", "kid"}
-    }
-    modulus = public.get("n", "")
-    fits = isinstance(modulus, str) and SMALLEST_RSA <= len(modulus) * 6 <= LARGEST_RSA + 5
-    if public.get("kty") == "RSA" and not fits:
-        # A number of a million bits takes long to be read.
-        raise ValueError(f"an RSA key has {SMALLEST_RSA} to {LARGEST_RSA} bits")
-    found = import_key(public)
-    assert isinstance(found, RSAKey | ECKey | OKPKey)
-    return found
 
 
 def _object(issuer: str, answer: Answered) -> dict[str, Any]:
