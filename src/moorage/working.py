@@ -8,13 +8,15 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from moorage import __version__, ordering
 from moorage.accounting import Accounting
-from moorage.cloud import contents, heads, reconciling, registries, releases
+from moorage.cloud import contents, heads, passing_on, reconciling, registries, releases
 from moorage.cloud import events as cloud_events
 from moorage.cloud.entries import Entries
+from moorage.cloud.passing_on import PassOn
 from moorage.cloud.reconciling import Reconcile, Reconciler
 from moorage.db import Database, Vanished, files
 from moorage.db.files import Stamp
@@ -47,7 +49,7 @@ LOOK = 5.0
 CHECK = 10.0
 
 # What somebody waits for, of all events. Whoever adds a kind adds the handler of its job to `Worker.handlers`.
-AWAITED: Awaited = {}
+AWAITED: Awaited = dict.fromkeys(passing_on.KINDS, PassOn.of)
 OF_PLATFORM: Awaited = dict.fromkeys(registries.BEGIN, Reconcile.of)
 
 
@@ -106,7 +108,12 @@ class Worker:
 
     def handlers(self) -> Handlers:
         """Pair each kind of job with what does it."""
-        return {Collect: self.collect, Sweep: self.sweep, Reconcile: self.reconcile}
+        return {
+            Collect: self.collect,
+            Sweep: self.sweep,
+            Reconcile: self.reconcile,
+            PassOn: partial(passing_on.pass_on, self.parts.platform),
+        }
 
     async def run(self, keeper: Keeper, handlers: Handlers) -> None:
         """Work until cancelled; raise CannotWork when only a restart helps."""

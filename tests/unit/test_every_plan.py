@@ -29,6 +29,7 @@ WHOLE = {
     "registry.dooming._ALARM": "it checks all that is doomed, once after a collection",
     "registry.relay._ANY": "an outbox is emptied each second",
     "registry.relay._FIRST": "an outbox is emptied each second",
+    "registry.quota_events._WAITING": "an outbox is emptied each second, and this is asked once an hour and project",
     "registry.quotas._COMING": "it adds up the uploads under way",
     "cloud.metering._STORED": "it adds up every project, once an hour",
     "registry.projects._ALL": "it lists every project",

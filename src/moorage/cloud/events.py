@@ -68,11 +68,13 @@ async def record(
     cloud_project: str = "",
     outcome: str = "success",
     rule: str = "",
+    uuid_: str = "",
     **body: object,
 ) -> str:
-    """Write an event beside the change that it tells of, and give its uuid."""
+    """Write an event beside the change that it tells of, and give its uuid: a new one, or the one that is given."""
     about = {"target": target, "account_id": account, "cloud_project_id": cloud_project}
     row = _row(tx.at, kind, origin, {**about, "outcome": outcome, "rule": rule}, body)
+    row["uuid"] = uuid_ or row["uuid"]
     await tx.run(_ADD, **row)
     return str(row["uuid"])
 

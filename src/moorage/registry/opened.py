@@ -13,6 +13,7 @@ from moorage.identity.access import Access
 from moorage.registry.directory import Entry
 from moorage.registry.events import Gathered
 from moorage.registry.pulls import Pulls
+from moorage.registry.quota_events import Refusals
 from moorage.registry.rates import Rates, unlimited
 from moorage.registry.slots import Slots
 from moorage.registry.traffic import Traffic
@@ -81,15 +82,21 @@ class Registry:
     traffic: Traffic = field(default_factory=Traffic)
     rates: Rates = field(default_factory=unlimited)
     use: Use = field(default_factory=Use)
+    refusals: Refusals = field(default_factory=Refusals)
 
     def has_gathered(self, *, pulls: bool) -> bool:
         """Say whether anything waits to be written, counts of pulls among it if it is their time: mostly nothing does."""
-        return bool(self.gathered) or (pulls and (bool(self.pulls) or bool(self.access.used)))
+        return (
+            bool(self.gathered)
+            or bool(self.refusals)
+            or (pulls and (bool(self.pulls) or bool(self.access.used)))
+        )
 
     async def write_down(self, *, pulls: bool) -> None:
         """Write what was gathered in memory, and pull counts if it is their time. What cannot be written waits."""
         try:
             await self.gathered.flush()
+            await self.refusals.flush(self.db)
             if pulls:
                 await self.pulls.flush()
                 await self.access.used.flush()

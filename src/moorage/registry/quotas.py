@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, case, delete, func, select, update
 
 from moorage.db import Reader, Statement, Tx, insert
 from moorage.db.tables import blob, doomed, project, project_blob, registry, repository, upload
+from moorage.registry import quota_events
 from moorage.registry.errors import QuotaExceeded
 
 # Percent of a limit at which a push is told.
@@ -176,6 +177,9 @@ class Account:
             if ours.used > 0 and row.used > row.limit_bytes >= 0:
                 raise _exceeded(f"the quota of project {row.name}", row.used, row.limit_bytes, ours.used)
             warnings += _nearly(f"the quota of project {row.name}", row, ours.used)
+            level = _reached(row, ours.used)
+            if level:
+                await quota_events.warn(self.tx, row.name, level, row.used, row.limit_bytes)
         if all_.used or all_.trash:
             row = await self.tx.one(_USE_REGISTRY, d_used=all_.used, d_trash=all_.trash)
             if all_.used > 0 and row.used > row.limit_bytes >= 0:
@@ -189,6 +193,16 @@ def _nearly(rule: str, row: Any, grown: int) -> list[str]:
         return []
     reached = max(step for step in WARN_AT if row.used * 100 >= row.limit_bytes * step)
     return [f"{rule} is {reached} % used: {row.used} of {row.limit_bytes} bytes"]
+
+
+def _reached(row: Any, grown: int) -> int:
+    """Give the highest level that growing has reached just now; 0 for none."""
+    if grown <= 0 or row.limit_bytes <= 0:
+        return 0
+    before = row.used - grown
+    return max(
+        (step for step in WARN_AT if before * 100 < row.limit_bytes * step <= row.used * 100), default=0
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from moorage.identity.accounts import ROBOT_PREFIX
 from moorage.identity.robots import GRANT_PREFIX
 from moorage.registry.events import SYSTEM, record
 
+EXPIRING: Final = "robot.expiring"
 AHEAD: Final = (30, 7, 1)
 """Days before a robot expires."""
 DAY: Final = 86_400_000_000
@@ -45,7 +46,7 @@ async def warn(db: Database) -> int:
         due = _due(rows, await _told(tx, now), now)
         for row, days in due:
             await record(
-                tx, "robot.expiring", SYSTEM, target=ROBOT_PREFIX + row.name, project=row.project or "",
+                tx, EXPIRING, SYSTEM, target=ROBOT_PREFIX + row.name, project=row.project or "",
                 robot=row.id, days=days, expires_at=row.expires_at,
             )  # fmt: skip
         if due:

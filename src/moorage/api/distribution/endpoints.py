@@ -22,6 +22,7 @@ from moorage.identity.scopes import Scope as TokenScope
 from moorage.oci.errors import Denied, OCIError, Unauthorized, Unsupported
 from moorage.oci.names import RepositoryName
 from moorage.registry import denials
+from moorage.registry.errors import QuotaExceeded
 from moorage.registry.opened import Registry
 from moorage.storage import Disconnected
 
@@ -159,6 +160,8 @@ def _note(ask: Ask, problem: Problem) -> None:
     if rule:
         asked = f"{ask.scope['method'][:20]} {ask.place.kind}"
         ask.note(denials.KIND, target=str(ask.place.name or ""), asked=asked, rule=rule)
+    if isinstance(problem, QuotaExceeded) and ask.place.name is not None:
+        ask.registry.refusals.note(ask.place.name.project, problem)
 
 
 def _find(scope: Scope) -> tuple[Place, Route]:

@@ -35,6 +35,7 @@ from moorage.api.http.bodies import Body
 from moorage.errors import Problem
 from moorage.identity.callers import ANONYMOUS
 from moorage.registry import projects
+from moorage.registry.errors import QuotaExceeded
 from moorage.storage import Disconnected
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ class HarborApi:
             return await found.answer(replace(ask, body=await bodies.receive(body)))
         except Forbidden:
             self._note(ask.caller.name, scope, "" if ask.found is None else ask.found.name)
+            raise
+        except QuotaExceeded as problem:
+            if ask.found is not None:
+                self.registry.refusals.note(ask.found.name, problem)
             raise
 
     async def _check(self, found: Found, scope: Scope) -> Ask:
