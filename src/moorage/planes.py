@@ -16,6 +16,7 @@ from moorage.api.distribution.endpoints import Distribution
 from moorage.api.front import nothing_here, refuse
 from moorage.api.gate import Gate
 from moorage.api.harbor.app import HarborApi
+from moorage.api.harbor.description import PATH as DESCRIPTION
 from moorage.api.http.at_once import Whole
 from moorage.cloud import provisioning
 from moorage.errors import Unavailable
@@ -101,7 +102,7 @@ class RegistryApp:
             return self.distribution, Part.REGISTRY
         if path == token.PATH:
             return self.token, Part.REGISTRY
-        if path.startswith(("/api/", "/c/")):
+        if path.startswith(("/api/", "/c/")) or path == DESCRIPTION:
             return self.harbor, Part.MANAGEMENT
         return nothing_here, Part.MANAGEMENT
 

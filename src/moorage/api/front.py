@@ -27,6 +27,7 @@ _DIALECTS = (
     ("/service/", dialects.oci),
     ("/api/", dialects.harbor),
     ("/c/", dialects.harbor),
+    ("/swagger.json", dialects.harbor),
     ("/1.0/", dialects.cloud),
     ("/v1/", dialects.cloud),
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from moorage import logs
 from moorage.api import dialects
-from moorage.api.harbor import answers, bodies, csrf, not_yet, off
+from moorage.api.harbor import answers, bodies, csrf, description, not_yet, off
 from moorage.api.harbor.additions import Additions
 from moorage.api.harbor.artifacts import Artifacts
 from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
@@ -91,6 +91,8 @@ class HarborApi:
             guarded.check(scope)
         if path == VERSION:
             return answers.given({"version": PREFIX.rpartition("/")[2]})
+        if path == description.PATH:
+            return _described(scope["method"])
         found = self.table.find(scope["method"], path)
         ask = await self._check(found, scope)
         try:
@@ -167,6 +169,12 @@ def table() -> Table:
         Robots().answers(),
         Additions().answers(),
     )
+
+
+def _described(method: str) -> Answer:
+    if method not in _SAFE:
+        raise MethodNotAllowed(f"the description is asked for with GET, not {method[:20]}", allow="GET, HEAD")
+    return answers.raw(description.described(), media=answers.JSON)
 
 
 def _limited(who: Identified, found: Found) -> Caller:
