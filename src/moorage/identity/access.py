@@ -125,6 +125,7 @@ class Access:
         Access tokens live for seconds, refresh tokens for microseconds after their last use.
         """
         self.db = db
+        self.master = master
         self.tokens = Tokens(db, registry, master)
         self.token_life = max(60, min(token_life, tokens.LONGEST_LIFE))
         self.used = Used(db)
