@@ -155,7 +155,7 @@ class Access:
     async def sign_in(self, name: str, password: str, *, address: str = "") -> Account:
         """Give the account of this name and password, or raise Unauthorized: never saying which is wrong."""
         found = await self._named(name)
-        if name.startswith(accounts.ROBOT_PREFIX):
+        if accounts.is_robots(name):
             right = await self._is_secret(found, password, address=address, name=name)
         else:
             hashed = found.password if found else None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from moorage.errors import Problem
-from moorage.identity import configuration, oidc_settings
+from moorage.identity import accounts, configuration, oidc_settings
 
 if TYPE_CHECKING:
     from moorage.db import Reader
@@ -50,6 +50,9 @@ class Key:
     least: int = -1
     most: int = 1 << 50
     one_of: tuple[str, ...] = ()
+    check: Callable[[str], bool] | None = None
+    rule: str = ""
+    """What *check* holds it to."""
     fixed: str = ""
     """Why it is not set here."""
 
@@ -70,6 +73,8 @@ class Key:
         if self.kind in {Kind.TEXT, Kind.SECRET} and isinstance(value, str):
             if len(value) > LONGEST or "\0" in value:
                 raise ConfigurationInvalid(f"{name} has at most {LONGEST} characters", name=name)
+            if self.check and not self.check(value):
+                raise ConfigurationInvalid(f"{name} is {self.rule}", name=name)
             if self.one_of and value not in self.one_of:
                 raise ConfigurationInvalid(
                     f"{name} is {' or '.join(self.one_of)}, not {value[:64]}", name=name
@@ -98,7 +103,12 @@ KEYS: Final[Mapping[str, Key]] = {
     SELF_REGISTRATION: Key(Kind.FLAG, default=False),
     "token_expiration": Key(Kind.WHOLE, 30, fixed="tokens live as long as the provider has them"),
     ROBOT_DAYS: Key(Kind.WHOLE, 30, least=-1, most=36_500),
-    "robot_name_prefix": Key(Kind.TEXT, "robot$", fixed="robots are called robot$… here"),
+    accounts.PREFIX_KEY: Key(
+        Kind.TEXT,
+        accounts.ROBOT_PREFIX,
+        check=accounts.is_prefix,
+        rule="1 to 32 letters, digits and . _ - + ~ # % $, of which the last is one of ~ # % $: no user's name has these",
+    ),
     "notification_enable": Key(Kind.FLAG, default=False, fixed=_OFF),
     QUOTAS: Key(Kind.FLAG, default=True),
     STORAGE: Key(Kind.WHOLE, -1),
