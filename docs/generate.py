@@ -14,7 +14,10 @@ import moorage
 from moorage import settings
 from moorage.cli import commands, reference
 from moorage.errors import Problem
+from moorage.identity import roles
+from moorage.identity.roles import Role
 
+_HIGHEST_FIRST = (Role.PROJECT_ADMIN, Role.MAINTAINER, Role.DEVELOPER, Role.GUEST, Role.LIMITED_GUEST)
 FOLDER = Path(__file__).parent / "reference"
 WIDTH = 100
 WRITTEN = "<!-- Written by `make docs`; a test holds the page equal to the code. -->"
@@ -43,12 +46,37 @@ is run beside a house finds the house's settings in the data folder, so it needs
 in the folder where `moorage up` was started; what is set for the command comes first.
 """
 
+ROLES = f"""\
+# Roles and permissions
+
+{WRITTEN}
+
+What somebody may in a project. A member holds a role: one of Harbor's five, which stay as they are, or one of the registry's
+own, which is made of any permissions of this table and numbered from {roles.CUSTOM} on. Several (one's own, one's groups')
+add up: [how](../explanation/permissions.md). A system administrator may everything.
+
+*Public*: anybody may it in a public project. *Robot*: a robot can have it.
+
+## In a project
+
+| Permission | projectAdmin | maintainer | developer | guest | limitedGuest | Public | Robot |
+|---|---|---|---|---|---|---|---|
+"""
+
+ROBOTS = """
+## In the system
+
+An administrator has all of these, and a robot of the registry those that it was given.
+
+"""
+
 
 def pages() -> dict[Path, str]:
     """Give every page's path, and what it has to say."""
     return {
         FOLDER / "commands.md": _commands(),
         FOLDER / "errors.md": _errors(),
+        FOLDER / "roles.md": _roles(),
         FOLDER / "settings.md": reference.markdown(settings.groups()),
     }
 
@@ -97,6 +125,17 @@ def _errors() -> str:
         for problem in problems()
     )
     return ERRORS + "\n".join(rows) + "\n"
+
+
+def _roles() -> str:
+    columns = [roles.OF_ROLE[role] for role in _HIGHEST_FIRST]
+    columns += [roles.PUBLIC, roles.ROBOT_PROJECT]
+    rows = [
+        f"| `{one}` | {' | '.join('yes' if one in column else '' for column in columns)} |"
+        for one in sorted(roles.EVERYTHING)
+    ]
+    lines = [f"- `{one}`" for one in sorted(roles.ROBOT_SYSTEM)]
+    return ROLES + "\n".join(rows) + "\n" + ROBOTS + "\n".join(lines) + "\n"
 
 
 def _first(problem: type[Problem]) -> str:

@@ -77,11 +77,10 @@ class Rows:
 
 
 def _must(table: Table, key: ForeignKeyConstraint, values: dict[str, Any]) -> bool:
-    """Tell whether a key's columns need values: a member is one of a user and a group, and here a user."""
+    """Tell whether a key's columns need values: what is a user's or another's is a user's here, unless it is said whose."""
     column = list(key.columns)[1]
-    return not column.nullable or (
-        table.name == "member" and column.name == "user_id" and "group_id" not in values
-    )
+    either = table.name in {"member", "repository_grant"} and not values.keys() & {"group_id", "robot_id"}
+    return not column.nullable or (either and column.name == "user_id")
 
 
 def _needed(column: Column[Any]) -> bool:

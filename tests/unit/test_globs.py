@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from moorage.registry.globs import matches
+from moorage.oci.globs import matches
 
 FEW = 1_000_000
 """Lines of code: a match by going back would take more than there is time for."""

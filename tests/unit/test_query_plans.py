@@ -119,6 +119,14 @@ INSERT INTO robot (registry_id, project_id, name, secret, created_at)
   SELECT 1, 1 + n % 20, 'r' || n, '', 0 FROM generate_series(1, 5000) n;
 INSERT INTO robot_permission (registry_id, robot_id, kind, namespace, resource, action)
   SELECT 1, n, '', '', '', '' FROM generate_series(1, 5000) n;
+INSERT INTO project_role (registry_id, project_id, name, created_at, updated_at)
+  SELECT 1, CASE WHEN n % 50 > 0 THEN 1 + n % 20 END, 'r' || n, 0, 0 FROM generate_series(1, 1000) n;
+INSERT INTO project_role_permission (registry_id, role_id, resource, action)
+  SELECT 1, 1 + n % 1000, 'p' || n, '' FROM generate_series(1, 5000) n;
+INSERT INTO repository_grant (registry_id, project_id, user_id, pattern, permissions, created_at, updated_at)
+  SELECT 1, 1 + n % 20, 1 + n, '', '', 0, 0 FROM generate_series(1, 3000) n;
+INSERT INTO repository_grant (registry_id, project_id, robot_id, pattern, permissions, created_at, updated_at)
+  SELECT 1, 1 + n % 20, 1 + n, '', '', 0, 0 FROM generate_series(1, 3000) n;
 INSERT INTO label (registry_id, name, created_at) SELECT 1, 'l' || n, 0 FROM generate_series(1, 100) n;
 INSERT INTO manifest_label (registry_id, manifest_id, label_id, at)
   SELECT 1, n, 1 + n % 100, 0 FROM generate_series(1, 5000) n;

@@ -375,6 +375,40 @@ _index("member_user", member, "user_id", "project_id", unique=True, where="user_
 _index("member_group", member, "group_id", "project_id", unique=True, where="group_id IS NOT NULL")
 _index("member_project", member, "project_id")
 
+# Roles that a registry has beside Harbor's five: of the whole registry, or of one project. A member holds one under its
+# ``id`` and a hundred.
+project_role = _table(
+    "project_role", "access",
+    _id(), _to("project", "project_id", null=True), _ascii("name"), _ascii("description", default=""),
+    _big("created_at"), _big("updated_at"),
+)
+_index("project_role_name", project_role, "name", unique=True, where="project_id IS NULL")
+_index("project_role_in", project_role, "project_id", "name", unique=True, where="project_id IS NOT NULL")
+
+project_role_permission = _table(
+    "project_role_permission", "access",
+    _to("project_role", "role_id"), _ascii("resource"), _ascii("action"),
+    _key("role_id", "resource", "action"),
+)
+
+# What a user, a group or a robot (the others are null) may in the repositories of a project that match a pattern.
+repository_grant = _table(
+    "repository_grant", "access",
+    _id(), _to("project", "project_id"), _to("user", "user_id", null=True), _to("user_group", "group_id", null=True),
+    _to("robot", "robot_id", null=True), _ascii("pattern"), _ascii("permissions"),
+    _big("created_at"), _big("updated_at"),
+    CheckConstraint(
+        "(user_id IS NULL AND group_id IS NULL) OR (user_id IS NULL AND robot_id IS NULL)"
+        " OR (group_id IS NULL AND robot_id IS NULL)",
+        name="repository_grant_one",
+    ),
+    CheckConstraint("user_id IS NOT NULL OR group_id IS NOT NULL OR robot_id IS NOT NULL", name="repository_grant_whose"),
+)
+_index("repository_grant_project", repository_grant, "project_id", "id")
+_index("repository_grant_user", repository_grant, "user_id", "project_id", where="user_id IS NOT NULL")
+_index("repository_grant_group", repository_grant, "group_id", "project_id", where="group_id IS NOT NULL")
+_index("repository_grant_robot", repository_grant, "robot_id", "project_id", where="robot_id IS NOT NULL")
+
 # ``secret`` is the SHA-256 of 256 random bits; while a secret is being replaced both are good until ``old_until``.
 robot = _table(
     "robot", "access",

@@ -16,15 +16,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from sqlalchemy import bindparam, literal, select, union_all
-
-from moorage.db import Statement
-from moorage.db.tables import member, project, user_group, user_group_member
 from moorage.errors import StorageFull
-from moorage.identity import accounts, refresh, roles, scopes, tokens, users
+from moorage.identity import accounts, held, refresh, repository_grants, roles, scopes, tokens, users
 from moorage.identity.callers import ANONYMOUS, Caller
+from moorage.identity.held import Held
 from moorage.identity.robot_use import Used
-from moorage.identity.roles import NOTHING, Permission
+from moorage.identity.roles import Permission
 from moorage.identity.scopes import Scope
 from moorage.identity.tokens import Grants, Tokens
 from moorage.oci.errors import NameInvalid, Unauthorized
@@ -34,9 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from moorage.db import Database, Tx
-    from moorage.identity.accounts import Account, Grant
+    from moorage.identity.accounts import Account
     from moorage.identity.keys import MasterKey
     from moorage.identity.passwords import Passwords
+    from moorage.identity.repository_grants import Place
     from moorage.identity.roles import OciAction, Permissions
     from moorage.identity.tokens import Issued, Verified
 
@@ -44,30 +42,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _REMEMBERED = 10_000
+_REMEMBERED_WITHIN = 1_000
 _LONGEST_NAME = 1024
 _NO_SECRET = bytes(32)
 _WRONG = "unknown user or robot, or wrong password"
-
-_here = (project.c.name == bindparam("name"), project.c.deleted_at.is_(None))
-# Three questions in one, each answered by an index however many members there are: an OR of user
-# and group would walk all of them.
-_ROLES = Statement(
-    union_all(
-        select(project.c.id, project.c.public, literal(0).label("role")).where(*_here),
-        select(project.c.id, project.c.public, member.c.role)
-        .join_from(project, member, member.c.project_id == project.c.id)
-        .where(*_here, member.c.user_id == bindparam("user")),
-        select(project.c.id, project.c.public, member.c.role)
-        .join_from(project, member, member.c.project_id == project.c.id)
-        .join(user_group, user_group.c.id == member.c.group_id)
-        .join(user_group_member, user_group_member.c.group_id == user_group.c.id)
-        .where(
-            *_here,
-            user_group_member.c.user_id == bindparam("user"),
-            user_group.c.deleted_at.is_(None),
-        ),
-    )
-)
 
 
 class Verdict(Enum):
@@ -96,6 +74,30 @@ class Identified:
 NOBODY: Final = Identified(ANONYMOUS)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What somebody may do on the wire with every repository of a project, and all that this was made of."""
+
+    actions: frozenset[OciAction]
+    held: Held
+    _within: dict[str, frozenset[OciAction]] = field(default_factory=dict)
+
+    def within(self, name: RepositoryName) -> frozenset[OciAction]:
+        """Add what is granted for one repository: nobody pays for grants who has none."""
+        if not self.held.granted:
+            return self.actions
+        found = self._within.get(name.text)
+        if found is None:
+            found = roles.oci_actions(self.held.within(name.within_project))
+            if len(self._within) >= _REMEMBERED_WITHIN:
+                self._within.clear()
+            self._within[name.text] = found
+        return found
+
+
+_EVERYWHERE: Final = _Reach(roles.oci_actions(roles.EVERYTHING), held.ALL)
+
+
 @dataclass(slots=True)
 class _Known:
     """What was found out since the access rows last changed."""
@@ -103,8 +105,9 @@ class _Known:
     version: int
     subjects: dict[tuple[str, int], Account] = field(default_factory=dict)
     names: dict[str, Account] = field(default_factory=dict)
-    permissions: dict[tuple[str, int, str], Permissions] = field(default_factory=dict)
-    actions: dict[tuple[str, int, str], frozenset[OciAction]] = field(default_factory=dict)
+    held: dict[tuple[str, int, str], Held] = field(default_factory=dict)
+    reach: dict[tuple[str, int, str], _Reach] = field(default_factory=dict)
+    places: dict[tuple[str, int], tuple[Place, ...]] = field(default_factory=dict)
 
 
 class Access:
@@ -125,7 +128,6 @@ class Access:
         Access tokens live for seconds, refresh tokens for microseconds after their last use.
         """
         self.db = db
-        self.master = master
         self.tokens = Tokens(db, registry, master)
         self.token_life = max(60, min(token_life, tokens.LONGEST_LIFE))
         self.used = Used(db)
@@ -155,7 +157,7 @@ class Access:
     async def sign_in(self, name: str, password: str, *, address: str = "") -> Account:
         """Give the account of this name and password, or raise Unauthorized: never saying which is wrong."""
         found = await self._named(name)
-        if accounts.is_robots(name):
+        if name.startswith(accounts.ROBOT_PREFIX):
             right = await self._is_secret(found, password, address=address, name=name)
         else:
             hashed = found.password if found else None
@@ -206,7 +208,8 @@ class Access:
     async def verdict(self, who: Identified, name: RepositoryName, *actions: OciAction) -> Verdict:
         """Say whether *who* may do *actions* on the repository *name*, and if not, why."""
         wanted = frozenset(actions)
-        if not wanted <= await self.actions(who.caller, name.project):
+        reach = await self._reach(who.caller, name.project)
+        if not wanted <= reach.actions and not wanted <= reach.within(name):
             return Verdict.SIGN_IN if who.caller.is_anonymous else Verdict.DENIED
         if who.grants is None or wanted <= who.grants.repositories.get(name.text, frozenset()):
             return Verdict.ALLOWED
@@ -220,14 +223,24 @@ class Access:
         return Verdict.ALLOWED if allowed else Verdict.INSUFFICIENT_SCOPE
 
     async def actions(self, caller: Caller, project: str) -> frozenset[OciAction]:
-        """Say what *caller* may do on the wire with the repositories of *project*."""
+        """Say what *caller* may do on the wire with every repository of *project*."""
+        return (await self._reach(caller, project)).actions
+
+    async def actions_in(self, caller: Caller, name: RepositoryName) -> frozenset[OciAction]:
+        """Say what *caller* may do on the wire with one repository: what they may with all, and what is granted for it."""
+        return (await self._reach(caller, name.project)).within(name)
+
+    async def _reach(self, caller: Caller, project: str) -> _Reach:
+        if caller.admin:
+            return _EVERYWHERE
         known = self._current()
         key = (caller.kind, caller.id, project)
-        found = known.actions.get(key)
-        if found is None or caller.admin:
-            found = roles.oci_actions(await self.permissions(caller, project))
-            if found and not caller.admin:
-                _remember(known.actions, key, found)
+        found = known.reach.get(key)
+        if found is None:
+            everything = await self.held(caller, project)
+            found = _Reach(roles.oci_actions(everything.everywhere), everything)
+            if everything.everywhere:
+                _remember(known.reach, key, found)
         return found
 
     async def may(self, caller: Caller, project: str, resource: str, action: str) -> bool:
@@ -248,33 +261,37 @@ class Access:
         )
 
     async def permissions(self, caller: Caller, project: str) -> Permissions:
-        """Give all that *caller* may in *project*; nothing where there is no such project.
+        """Give all that *caller* may everywhere in *project*; nothing where there is no such project.
 
         An administrator may everything, also in a project that is not there yet.
         """
+        return (await self.held(caller, project)).everywhere
+
+    async def held(self, caller: Caller, project: str) -> Held:
+        """Give all that *caller* may in *project*, and what is granted for single repositories of it."""
         if caller.admin:
-            return roles.EVERYTHING
+            return held.ALL
         known = self._current()
         key = (caller.kind, caller.id, project)
-        found = known.permissions.get(key)
+        found = known.held.get(key)
         if found is None:
-            found = await self._find_permissions(caller, project)
-            if found:
-                _remember(known.permissions, key, found)
+            robot = await self._subject("robot", caller.id) if caller.kind == "robot" else None
+            found = await held.find(self.db, caller, project, robot)
+            if found.everywhere:
+                _remember(known.held, key, found)
         return found
 
-    async def _find_permissions(self, caller: Caller, name: str) -> Permissions:
-        asked_for = caller.id if caller.kind == "user" else 0
-        rows = await self.db.all(_ROLES, name=name, user=asked_for)
-        if not rows:
-            return NOTHING
-        everybody = roles.PUBLIC if rows[0].public else NOTHING
-        if caller.kind == "user":
-            return everybody | roles.together(row.role for row in rows)
-        robot = await self._subject("robot", caller.id) if caller.kind == "robot" else None
-        if robot is None or robot.project_id not in (None, rows[0].id):
-            return everybody
-        return everybody | _given(robot.grants, name)
+    async def places(self, caller: Caller) -> tuple[Place, ...]:
+        """List what *caller* was granted for single repositories, in any project."""
+        if caller.admin or caller.is_anonymous:
+            return ()
+        known = self._current()
+        key = (caller.kind, caller.id)
+        found = known.places.get(key)
+        if found is None:
+            found = await repository_grants.places(self.db, caller)
+            _remember(known.places, key, found)
+        return found
 
     async def _bearer(self, text: str) -> Identified:
         known = self._current()
@@ -298,7 +315,7 @@ class Access:
             name = RepositoryName.parse(scope.name)
         except NameInvalid:
             return frozenset()
-        return frozenset(await self.actions(caller, name.project))
+        return frozenset(await self.actions_in(caller, name))
 
     async def _is_secret(self, robot: Account | None, given: str, *, address: str, name: str) -> bool:
         """Say whether *given* is a robot's secret; those that somebody made up are checked as passwords are."""
@@ -377,9 +394,3 @@ def _is_secret(robot: Account | None, given: str, now: int) -> bool:
 
 def _still_good(found: Account, verified: Verified, now: int) -> bool:
     return found.valid_from == verified.epoch and found.works(now)
-
-
-def _given(grants: Iterable[Grant], project: str) -> Permissions:
-    """Add up what a robot was given for *project*, as far as robots may be given it at all."""
-    given = (one.permission for one in grants if one.kind == "project" and one.namespace in ("*", project))
-    return frozenset(given) & roles.ROBOT_PROJECT

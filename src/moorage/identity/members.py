@@ -9,9 +9,9 @@ from sqlalchemy import bindparam, delete, func, select, union_all, update
 
 from moorage.db import Statement, insert, one_of, pages
 from moorage.db.pages import Listing
-from moorage.db.tables import member, project, user, user_group, user_group_member
+from moorage.db.tables import member, project, project_role, user, user_group, user_group_member
 from moorage.errors import Problem
-from moorage.identity.roles import Role
+from moorage.identity.roles import CUSTOM, OF_ROLE, Role
 
 if TYPE_CHECKING:
     from moorage.db import Reader, Tx
@@ -79,9 +79,12 @@ _COUNT_ROLES = Statement(
 _NAME: Any = func.coalesce(user.c.name, user_group.c.name)
 _COLUMNS = (
     member.c.id, member.c.project_id, member.c.user_id, member.c.group_id, member.c.role, _NAME.label("name"),
+    project_role.c.name.label("custom"),
 )  # fmt: skip
-_SOURCE: Any = member.outerjoin(user, user.c.id == member.c.user_id).outerjoin(
-    user_group, user_group.c.id == member.c.group_id
+_SOURCE: Any = (
+    member.outerjoin(user, user.c.id == member.c.user_id)
+    .outerjoin(user_group, user_group.c.id == member.c.group_id)
+    .outerjoin(project_role, project_role.c.id == member.c.role - CUSTOM)
 )
 _HERE = (member.c.id == bindparam("number"), member.c.project_id == bindparam("project"))
 _GET = Statement(select(*_COLUMNS).select_from(_SOURCE).where(*_HERE))
@@ -142,15 +145,9 @@ class MemberUnknown(Problem):
     code, status, summary = "NOT_FOUND", 404, "the project has no such member"
 
 
-class RoleUnknown(Problem):
-    """There is no such role."""
-
-    code, status, summary = "BAD_REQUEST", 400, "there is no such role"
-
-
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user or a group (the other is None) in a role of a project."""
+    """A user or a group (the other is None) in a role of a project, one of Harbor's or of the registry's own."""
 
     id: int
     project: int
@@ -158,20 +155,18 @@ class Member:
     group: int | None
     role: int
     name: str
+    role_name: str
+
+
+def _role_name(row: Any) -> str:
+    return Role(row.role).shown if row.role in OF_ROLE else row.custom or ""
 
 
 def member_of(row: Any) -> Member:
     """Read a row of the list."""
-    return Member(row.id, row.project_id, row.user_id, row.group_id, row.role, row.name or "")
-
-
-def role(number: int) -> Role:
-    """Give the role of this number, or raise RoleUnknown."""
-    try:
-        return Role(number)
-    except ValueError:
-        known = ", ".join(f"{one.value} ({one.shown})" for one in Role)
-        raise RoleUnknown(f"role {number} is none: it is one of {known}", role=number) from None
+    return Member(
+        row.id, row.project_id, row.user_id, row.group_id, row.role, row.name or "", _role_name(row)
+    )
 
 
 async def get(db: Reader, project: int, number: int) -> Member:
@@ -184,21 +179,21 @@ async def get(db: Reader, project: int, number: int) -> Member:
     return member_of(row)
 
 
-async def add(tx: Tx, project: int, role: Role, *, user: int | None = None, group: int | None = None) -> int:
+async def add(tx: Tx, project: int, role: int, *, user: int | None = None, group: int | None = None) -> int:
     """Make a user or a group a member of a project, and give the membership's number; or raise MemberExists."""
     found = await (tx.one(_IS_USER, project=project, user=user) if user is not None
                    else tx.one(_IS_GROUP, project=project, group=group))  # fmt: skip
     if found is not None:
         raise MemberExists("The project member specified already exist", member=found.id)
-    row = await tx.one(_ADD, project=project, user=user, group=group, role=int(role), now=tx.at)
+    row = await tx.one(_ADD, project=project, user=user, group=group, role=role, now=tx.at)
     await tx.touch_access()
     return int(row.id)
 
 
-async def change_role(tx: Tx, project: int, number: int, role: Role) -> Member:
+async def change_role(tx: Tx, project: int, number: int, role: int) -> Member:
     """Give a member another role, and tell what it was; or raise MemberUnknown."""
     before = await get(tx, project, number)
-    await tx.run(_ROLE, project=project, number=number, role=int(role), now=tx.at)
+    await tx.run(_ROLE, project=project, number=number, role=role, now=tx.at)
     await tx.touch_access()
     return before
 

@@ -1,8 +1,9 @@
 """What each role may do, and what a robot can be given: Harbor's tables, in one place.
 
 A permission is a resource and an action. A project's members hold one role each (or several, through
-groups: they add up); a system administrator may everything; anybody may in a public project what
-PUBLIC lists. Nothing else in the program decides what somebody may do.
+groups: they add up), one of these or one of the registry's own (``custom_roles``); a system administrator may
+everything; anybody may in a public project what PUBLIC lists; and what is granted for single repositories is added
+(``repository_grants``). Nothing else in the program decides what somebody may do.
 """
 
 from __future__ import annotations
@@ -146,6 +147,18 @@ export-cve create read
 member     create read update list delete
 """
 
+# What has a meaning for a single repository: it can be granted for those that match a pattern.
+_IN_REPOSITORIES = """
+repository        read update delete list pull push
+artifact          create read delete list
+artifact-addition read
+artifact-label    create delete
+tag               list create delete
+accessory         list
+scan              create read stop
+sbom              create stop read
+"""
+
 
 def _read(table: str) -> Permissions:
     lines = (line.split() for line in table.strip().splitlines())
@@ -165,6 +178,11 @@ PUBLIC: Final[Permissions] = _read(_PUBLIC)
 ROBOT_SYSTEM: Final[Permissions] = _read(_ROBOT_SYSTEM) | _read(_ROBOT_SYSTEM_ACCOUNTS)
 ROBOT_PROJECT: Final[Permissions] = _read(_ROBOT_PROJECT) | _read(_ROBOT_PROJECT_ACCOUNTS)
 
+IN_REPOSITORIES: Final[Permissions] = _read(_IN_REPOSITORIES)
+
+CUSTOM: Final = 100
+"""Roles of a registry's own are numbered from here on; Harbor's five stand below, and stay as they are."""
+
 # Everything that can be asked for inside a project: what an administrator has in each.
 EVERYTHING: Final[Permissions] = frozenset().union(*OF_ROLE.values(), PUBLIC, ROBOT_PROJECT)
 
@@ -177,12 +195,18 @@ OCI: Final[Mapping[OciAction, Permissions]] = {
     "delete": frozenset({Permission("artifact", "delete"), Permission("repository", "delete")}),
 }
 
+SEE_PROJECT: Final = Permission("project", "read")
 CATALOG: Final = Permission("catalog", "read")
 
 
 def together(roles: Iterable[int]) -> Permissions:
     """Add up what *roles* may; a number that names no role adds nothing."""
     return frozenset().union(*(OF_ROLE[Role(role)] for role in roles if role in OF_ROLE))
+
+
+def missing(wanted: Permissions, held: Permissions, *, by_robot: bool = False) -> list[Permission]:
+    """List what of *wanted* somebody does not hold who would give it; what no robot can hold is not asked of one."""
+    return sorted((wanted & ROBOT_PROJECT if by_robot else wanted) - held)
 
 
 def oci_actions(permissions: Permissions) -> frozenset[OciAction]:

@@ -40,6 +40,11 @@ class RepositoryName:
         """Give the first component, which is the project that the repository is in."""
         return self.text.partition("/")[0]
 
+    @property
+    def within_project(self) -> str:
+        """Give the name without its project's, as patterns are matched with it."""
+        return self.text.partition("/")[2]
+
     def __str__(self) -> str:
         return self.text
 

@@ -7,8 +7,8 @@ from sqlalchemy import bindparam, select
 
 from moorage.db import Reader, Statement
 from moorage.db.tables import immutable_rule
+from moorage.oci import globs
 from moorage.oci.names import RepositoryName
-from moorage.registry import globs
 from moorage.registry.errors import TagImmutable
 from moorage.registry.repositories import Repository
 

@@ -9,7 +9,9 @@ from moorage.db import Reader, Statement, one_of
 from moorage.db import pages as db_pages
 from moorage.db.pages import Asked, Condition, Listing
 from moorage.db.tables import member, project, repository, user, user_group, user_group_member
+from moorage.identity import custom_roles
 from moorage.identity.callers import Caller
+from moorage.identity.roles import SEE_PROJECT, Permission
 
 # Written as constants, since an index that holds live rows alone is used only by who is seen to ask for these.
 LIVE: Final = (project.c.deleted_at.is_(None), project.c.state == literal_column("'live'"))
@@ -19,14 +21,26 @@ LIVE_REPOSITORIES: Final = (
 )
 
 _public = project.c.public == 1
-_member_of = select(member.c.project_id).where(member.c.user_id == bindparam("user"))
-_in_group_of = (
-    select(member.c.project_id)
-    .join_from(user_group_member, member, member.c.group_id == user_group_member.c.group_id)
-    .join(user_group, user_group.c.id == user_group_member.c.group_id)
-    .where(user_group_member.c.user_id == bindparam("user"), user_group.c.deleted_at.is_(None))
-)
-_mine = or_(project.c.id.in_(_member_of), project.c.id.in_(_in_group_of))
+
+
+def member_of(permission: Permission) -> Any:
+    """Make the condition that a user is a member of a project, by themselves or through a group, in a role that may this.
+
+    It is one that Harbor's five roles all have, so that only roles of the registry's own are looked at.
+    """
+    sees = custom_roles.sees(member.c.role, permission)
+    own = select(member.c.project_id).where(member.c.user_id == bindparam("user"), sees)
+    groups = (
+        select(member.c.project_id)
+        .join_from(user_group_member, member, member.c.group_id == user_group_member.c.group_id)
+        .join(user_group, user_group.c.id == user_group_member.c.group_id)
+        .where(user_group_member.c.user_id == bindparam("user"), user_group.c.deleted_at.is_(None), sees)
+    )
+    return or_(project.c.id.in_(own), project.c.id.in_(groups))
+
+
+_mine = member_of(SEE_PROJECT)
+MINE_LISTED: Final = member_of(Permission("repository", "list"))
 _named = one_of(project.c.name, "names")
 
 
@@ -106,7 +120,7 @@ _REPOSITORY_COUNTS: Final = {
         .where(*LIVE_REPOSITORIES, *LIVE, *seen)
         .group_by(project.c.public)
     )
-    for kind, seen in {"all": (), "public": (_public,), "mine": (_mine,), "names": (_named,)}.items()
+    for kind, seen in {"all": (), "public": (_public,), "mine": (MINE_LISTED,), "names": (_named,)}.items()
 }
 _within = (
     select(func.count())
@@ -131,7 +145,7 @@ _FOUND: Final = {
         .limit(bindparam("most"))
     )
     for kind, seen in {
-        "all": (), "public": (_public,), "user": (or_(_public, _mine),), "names": (or_(_public, _named),),
+        "all": (), "public": (_public,), "user": (or_(_public, MINE_LISTED),), "names": (or_(_public, _named),),
     }.items()
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, func, or_, select
 
 from moorage.db import Statement, one_of, pages
 from moorage.db.pages import Asked, Condition, How, Listing
-from moorage.db.tables import manifest, member, project, pull_stat, repository, user_group, user_group_member
+from moorage.db.tables import manifest, project, pull_stat, repository
 from moorage.registry import project_pages, shown
 
 if TYPE_CHECKING:
@@ -28,15 +28,6 @@ _pulls = (
     .where(manifest.c.repository_id == repository.c.id)
     .correlate(repository)
     .scalar_subquery()
-)
-_mine = or_(
-    project.c.id.in_(select(member.c.project_id).where(member.c.user_id == bindparam("user"))),
-    project.c.id.in_(
-        select(member.c.project_id)
-        .join_from(user_group_member, member, member.c.group_id == user_group_member.c.group_id)
-        .join(user_group, user_group.c.id == user_group_member.c.group_id)
-        .where(user_group_member.c.user_id == bindparam("user"), user_group.c.deleted_at.is_(None))
-    ),
 )
 
 
@@ -80,7 +71,7 @@ _COUNTS = Statement(
 _EVERYWHERE: Final = {
     "all": _listing(_seen()),
     "public": _listing(_seen(project.c.public == 1)),
-    "user": _listing(_seen(or_(project.c.public == 1, _mine))),
+    "user": _listing(_seen(or_(project.c.public == 1, project_pages.MINE_LISTED))),
     "names": _listing(_seen(or_(project.c.public == 1, one_of(project.c.name, "names")))),
 }
 

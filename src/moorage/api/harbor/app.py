@@ -13,6 +13,7 @@ from moorage.api.harbor.artifacts import Artifacts
 from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
 from moorage.api.harbor.callers import Callers, covers
 from moorage.api.harbor.configurations import Configurations
+from moorage.api.harbor.custom_roles import Roles
 from moorage.api.harbor.groups import Groups
 from moorage.api.harbor.labels import Labels
 from moorage.api.harbor.logs import Logs
@@ -167,6 +168,7 @@ def table() -> Table:
         Artifacts().answers(),
         Tags().answers(),
         Robots().answers(),
+        Roles().answers(),
         Additions().answers(),
     )
 

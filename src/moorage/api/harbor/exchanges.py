@@ -141,6 +141,12 @@ GetRobotByID -> Robot
 UpdateRobot robot!=Robot
 RefreshSec robotSec!=RobotSec -> RobotSec
 DeleteRobot
+# role
+listRoles q paged project_id:int64 -> [Role]
+createRole role!=RoleReq -> 201
+getRole -> Role
+updateRole role!=RoleReq
+deleteRole
 # quota
 listQuotas paged reference reference_id sort -> [Quota]
 getQuota -> Quota

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moorage.api.harbor import answers as write
 from moorage.identity import members, roles
-from moorage.identity.roles import Permission
+from moorage.identity.roles import CUSTOM, Permission
 from moorage.registry import logs
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class Logs:
         if await ask.may_in_system("audit-log", "list"):
             return await logs.page(ask.db, asked)
         held = await members.roles_of(ask.db, ask.caller.id) if ask.caller.kind == "user" else []
-        names = sorted({name for name, role in held if _LOGS in roles.together([role])})
+        own = {name for name, role in held if role > CUSTOM and await ask.may(name, *_LOGS)}
+        names = sorted(own | {name for name, role in held if _LOGS in roles.together([role])})
         return await logs.page_of_all(ask.db, names, asked)
 
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from moorage.api.harbor import answers
+from moorage.api.harbor import accesses, answers
 from moorage.api.harbor.bodies import Whole
 from moorage.api.harbor.groups import NewGroup
 from moorage.api.harbor.problems import BadRequest
 from moorage.db.pages import Asked, Condition, How
-from moorage.identity import groups, members, profiles, users
-from moorage.identity.roles import OF_ROLE, Role
+from moorage.identity import custom_roles, groups, members, profiles, users
 from moorage.registry.events import record
 
 if TYPE_CHECKING:
@@ -80,14 +79,16 @@ class Members:
     async def create(self, ask: Ask) -> Answer:
         """Make a user or a group a member."""
         given, project = ask.read(NewMember), ask.project
+        held = await ask.access.held(ask.caller, project.name)
 
         async def work(tx: Tx) -> int:
             entity = await _entity(tx, given)
-            role = members.role(given.role_id or 0)
-            number = await members.add(tx, project.id, role, user=entity.user, group=entity.group)
+            role = await custom_roles.to_give(tx, given.role_id or 0, project.id)
+            accesses.require_to_give(ask, held, role.permissions)
+            number = await members.add(tx, project.id, role.number, user=entity.user, group=entity.group)
             await record(
                 tx, "member.create", ask.origin, project=project.name, target=entity.name, member=number,
-                role=role.shown,
+                role=role.name,
             )  # fmt: skip
             return number
 
@@ -100,11 +101,14 @@ class Members:
     async def update(self, ask: Ask) -> Answer:
         """Give a member another role."""
         number, project = _number(ask), ask.project
-        role = members.role(ask.read(NewRole).role_id or 0)
+        wanted = ask.read(NewRole).role_id or 0
+        held = await ask.access.held(ask.caller, project.name)
 
         async def work(tx: Tx) -> None:
-            before = await members.change_role(tx, project.id, number, role)
-            told = {"before": {"role": _role(before.role)}, "after": {"role": role.shown}}
+            role = await custom_roles.to_give(tx, wanted, project.id)
+            accesses.require_to_give(ask, held, role.permissions)
+            before = await members.change_role(tx, project.id, number, role.number)
+            told = {"before": {"role": before.role_name}, "after": {"role": role.name}}
             await record(
                 tx,
                 "member.update",
@@ -127,7 +131,7 @@ class Members:
             if before is not None:
                 await record(
                     tx, "member.delete", ask.origin, project=project.name, target=before.name, member=number,
-                    role=_role(before.role),
+                    role=before.role_name,
                 )  # fmt: skip
 
         await ask.db.change(work)
@@ -183,10 +187,6 @@ def _number(ask: Ask) -> int:
     return number
 
 
-def _role(number: int) -> str:
-    return Role(number).shown if number in OF_ROLE else ""
-
-
 def _shown(member: Member) -> dict[str, object]:
     return {
         "id": member.id,
@@ -195,5 +195,5 @@ def _shown(member: Member) -> dict[str, object]:
         "entity_id": member.user if member.user is not None else member.group,
         "entity_type": "u" if member.user is not None else "g",
         "role_id": member.role,
-        "role_name": _role(member.role),
+        "role_name": member.role_name,
     }

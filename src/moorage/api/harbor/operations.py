@@ -310,6 +310,12 @@ GET /permissions getPermissions own
 
 # What Harbor lacks, in its style: none of its own operations changes for these.
 _ADDED = """
+# role
+GET /roles listRoles own
+POST /roles createRole own
+GET /roles/{role_id} getRole own
+PUT /roles/{role_id} updateRole own
+DELETE /roles/{role_id} deleteRole own
 """
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from moorage.api.harbor import answers
+from moorage.api.harbor.accesses import Access
 from moorage.api.harbor.problems import BadRequest
 from moorage.identity import robots
 from moorage.identity.accounts import Grant
-from moorage.identity.roles import Permission
 
 if TYPE_CHECKING:
     from moorage.identity.robot_pages import Robot
@@ -18,17 +18,8 @@ if TYPE_CHECKING:
 SYSTEM, PROJECT = "system", "project"
 LEVELS: Final = (SYSTEM, PROJECT)
 LONGEST_OVERLAP: Final = 30 * 86_400
-_ALLOW: Final = ("", "allow")
 _SECOND: Final = 1_000_000
 _CREATORS: Final = {"user": "local", "robot": "robot"}
-
-
-class Access(msgspec.Struct):
-    """Leave to do one thing."""
-
-    resource: str | None = None
-    action: str | None = None
-    effect: str | None = None
 
 
 class Given(msgspec.Struct):
@@ -85,13 +76,9 @@ def _accesses(given: Given) -> list[Access]:
 def _grant(given: Given, access: Access) -> Grant:
     if given.kind not in LEVELS:
         raise BadRequest(f"bad request permission level: {(given.kind or '')[:64]}")
-    if (access.effect or "") not in _ALLOW:
-        raise BadRequest(
-            f"effect is allow, not {(access.effect or '')[:64]}: what is not given is not allowed"
-        )
     # Harbor's clients leave out where system permissions are: there is one place.
     where = given.namespace or (robots.SYSTEM if given.kind == SYSTEM else "")
-    return Grant(given.kind, where, Permission(access.resource or "", access.action or ""))
+    return Grant(given.kind, where, access.permission())
 
 
 def shown(robot: Robot) -> dict[str, object]:

@@ -56,7 +56,8 @@ async def shown(ask: Ask, found: Sequence[Shown], *, detail: bool = True) -> lis
         if detail:
             item["repo_count"] = counts.get(one.id, 0)
             held = roles.get(one.id, [])
-            item["current_user_role_id"] = next((int(role) for role in _HIGHEST if role in held), 0)
+            highest = [int(role) for role in _HIGHEST if role in held]
+            item["current_user_role_id"] = (highest or held or [0])[0]
             item["current_user_role_ids"] = held
         made.append(item)
     return made

@@ -182,6 +182,9 @@ BoolConfigItem = value:bool editable:bool
 IntegerConfigItem = value:int editable:bool
 ProjectMemberEntity = id:int project_id:int entity_name role_name role_id:int entity_id:int entity_type
 ProjectMember = role_id:int member_user:UserEntity member_group:UserGroup
+Role = id:int64 name description is_builtin:bool permissions:[Access] project_id:int64 creation_time:time
+    update_time:time
+RoleReq = name! description permissions!:[Access] project_id:int64
 RoleRequest = role_id:int
 UserEntity = user_id:int username
 UserProfile = email realname comment

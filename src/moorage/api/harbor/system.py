@@ -11,8 +11,8 @@ from moorage.api.harbor import seeing
 from moorage.api.harbor.problems import BadRequest, Forbidden, NotFound
 from moorage.db.pages import Asked, Condition, How
 from moorage.errors import Unavailable
-from moorage.identity import configurable, configuration, members, roles
-from moorage.identity.roles import Role
+from moorage.identity import configurable, members, roles
+from moorage.identity.roles import CUSTOM, Role
 from moorage.registry import project_pages, quotas, repository_pages
 from moorage.registry.project_pages import PUBLIC, Audience
 
@@ -67,8 +67,6 @@ class System:
         found = await configurable.values(ask.db)
         names = ("auth_mode", "primary_auth_mode", configurable.SELF_REGISTRATION, configurable.BANNER)
         told: dict[str, object] = {name: found[name] for name in names}
-        if found["auth_mode"] == configuration.OIDC:
-            told["oidc_provider_name"] = found["oidc_name"]
         if not ask.caller.is_anonymous:
             host = ask.header(b"host")
             told |= {
@@ -138,10 +136,16 @@ class System:
     async def permissions(self, ask: Ask) -> Answer:
         """Say what robots can be granted: to administrators all, to those of projects what is in projects."""
         held = await members.roles_of(ask.db, ask.caller.id) if ask.caller.kind == "user" else []
-        if not ask.caller.admin and all(role != Role.PROJECT_ADMIN for _, role in held):
+        admin = ask.caller.admin or any(role == Role.PROJECT_ADMIN for _, role in held)
+        if not admin and not [name for name, role in held if role > CUSTOM and await _gives(ask, name)]:
             raise Forbidden("only admins(system and project) can access permissions")
         system = _listed(roles.ROBOT_SYSTEM) if ask.caller.admin else []
         return write.given({"system": system, "project": _listed(roles.ROBOT_PROJECT)})
+
+
+async def _gives(ask: Ask, project: str) -> bool:
+    """Say whether the caller may give others something in a project."""
+    return await ask.may(project, "robot", "create") or await ask.may(project, "member", "create")
 
 
 async def _own(ask: Ask) -> Audience:
