@@ -1,13 +1,14 @@
 """The composition root: builds servers and workers out of parts, and hands them their settings.
 
-It and `starting` are the only readers of the settings. What one role needs is imported when that role starts, so
-that each process holds no more than its own.
+It and `starting` are the only readers of the settings. What one role needs is imported when that role starts, so that a
+process that is started by itself holds no more than its own; a house imports it once for all (`stem`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ from moorage.mailing import Mailed
 from moorage.operating import Operated
 from moorage.recording import Recorded
 from moorage.settings import Settings
+from moorage.stem import CannotFork, Stem
 from moorage.supervisor import CannotListen, Child, Leash, Listener, Supervisor
 
 if TYPE_CHECKING:
@@ -40,7 +42,23 @@ CONSOLE = "moorage serve console"
 """What a process that serves the console is called in PostgreSQL's list of who is connected."""
 SITES = {"registry": ("registry",), "console": ("console", "ops")}
 
+SHARED = (
+    "moorage.api.cloud.api", "moorage.api.plane", "moorage.ordering", "moorage.pacing",
+    "moorage.planes", "moorage.serving", "moorage.sites", "moorage.working",
+)  # fmt: skip
+"""What a house's processes import between them. The worker's jobs' engine, a third of its memory, is its own business, and
+so is what makes a schema."""
+
 Sockets = Mapping[str, Sequence[socket.socket]]
+
+_TOLD = 4096
+"""The most that what prepares a start tells of it."""
+
+
+class _Unprepared(Exception):  # it never leaves this module
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class Moorage(Recorded, Mailed, Operated, Admitted):
@@ -56,16 +74,26 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
         except CannotListen as refused:
             sys.exit(str(refused))
         set_ = _as_opened(set_, house.sockets)
-        house.environment = {
+        house.stem.environment = {
             "MOORAGE_REGISTRY_PORT": str(set_.listening.registry_port),
             "MOORAGE_CONSOLE_PORT": str(set_.listening.console_port),
             "MOORAGE_OPS_PORT": str(set_.listening.ops_port),
         }
         return asyncio.run(_up(set_, house))
 
-    def prepare(self) -> int:
-        """Make what is missing for a start, and write what `up` tells of it as JSON."""
+    def stem(self, leash: int) -> int:
+        """Import what the processes of a house need, and be what they are forked from."""
+        from moorage import stem
+        from moorage.cli import commands
+
+        for name in SHARED:
+            importlib.import_module(name)
+        return stem.serve(leash, lambda arguments: commands.main(self, arguments))
+
+    def prepare(self, inherited: Inherited) -> int:
+        """Make what is missing for a start, and tell what `up` says of it as JSON."""
         set_ = starting.start()
+        leash = _leash(inherited)
 
         async def main() -> None:
             from moorage.identity.users import check_password
@@ -79,7 +107,11 @@ class Moorage(Recorded, Mailed, Operated, Admitted):
                 made, host = await first_registry(set_, parts)
                 await first_account(set_, parts, made.entry)
                 await take_in_all(set_, parts)
-            say(json.dumps({"password": made.password, "host": host}))
+            told = json.dumps({"password": made.password, "host": host})
+            if leash is None:
+                say(told)
+            else:
+                leash.tell(told)
             first_start.note_prepared(set_.keeping.data, set_.listening.zone, host)
 
         return starting.run(main())
@@ -366,37 +398,34 @@ async def _up(set_: Settings, house: Supervisor) -> int:
     for line in settings.strangers(os.environ):
         LOG.warning("%s", line)
     password, host = None, first_start.prepared(set_.keeping.data, set_.listening.zone)
-    # A fleet's database may be new or older than this release whatever the folder says.
-    if set_.keeping.database_url or host is None:
-        status, told = await _prepared(house.environment)
-        if status != 0:
-            # It has said why.
-            return status
-        password, host = itemgetter("password", "host")(json.loads(told))
-    greeting = _greeting(set_, password, host or "")
-    house.when_ready = lambda: say(str(greeting))
+    told = {**settings.told(os.environ), **house.stem.environment}
     try:
-        with running.alone(set_.keeping.data):
-            async with running.told(set_.keeping.data, {**settings.told(os.environ), **house.environment}):
-                return await house.run()
-    except running.RunsAlready as refused:
+        async with house.stem.adopting():
+            # A fleet's database may be new or older than this release whatever the folder says.
+            if set_.keeping.database_url or host is None:
+                password, host = await _prepared(house.stem)
+            greeting = _greeting(set_, password, host or "")
+            house.when_ready = lambda: say(str(greeting))
+            with running.alone(set_.keeping.data):
+                async with running.told(set_.keeping.data, told):
+                    return await house.run()
+    except _Unprepared as failed:
+        # It has said why.
+        return failed.status
+    except (CannotFork, running.RunsAlready) as refused:
         sys.stderr.write(f"{refused}\n")
         return 1
 
 
-async def _prepared(environment: Mapping[str, str]) -> tuple[int, bytes]:
+async def _prepared(stem: Stem) -> tuple[str | None, str]:
     # In a process of its own, for what it imports would stay in the supervisor's memory.
-    preparing = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "moorage",
-        "prepare",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **environment},
-    )
-    told, _ = await preparing.communicate()
-    return abs(preparing.returncode or 0), told
+    preparing = await stem.fork(("prepare",))
+    told = await asyncio.get_running_loop().sock_recv(preparing.leash, _TOLD)
+    status = await preparing.wait()
+    if status != 0:
+        raise _Unprepared(abs(status))
+    password, host = itemgetter("password", "host")(json.loads(told))
+    return password, host
 
 
 def _children(set_: Settings) -> list[Child]:

@@ -3,12 +3,13 @@
     supervisor ──┬── registry-1   shares the registry plane's sockets with
       owns the   ├── registry-2   each other registry worker
       sockets    ├── console      the console's and the operator's sockets
-                 └── work         none
+                 ├── work         none
+                 └── stem         what these four are forked from (`stem`)
 
 A socket is listening before any child runs and stays so when a child dies, so connections wait for
 the next one instead of being refused. Between a child and the supervisor lies a *leash*, a socket
-that keeps messages apart: the child says when it is ready and asks for further ports, and is
-handed their sockets. The supervisor's death kills every child (PR_SET_PDEATHSIG).
+that keeps messages apart: the child says its number, when it is ready, asks for further ports, and
+is handed their sockets. The supervisor's death kills every child (PR_SET_PDEATHSIG).
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from moorage.stem import MOST_SOCKETS, CannotFork, Forked, Named, Stem
 
 LOG = logging.getLogger(__name__)
 
@@ -110,10 +112,9 @@ class Child:
 @dataclass(eq=False, slots=True)
 class _Running:
     child: Child
-    process: asyncio.subprocess.Process
-    leash: socket.socket
+    process: Forked
     # Sockets that are still to be handed over, in order.
-    waiting: deque[tuple[str, socket.socket]] = field(default_factory=deque)
+    waiting: deque[Named] = field(default_factory=deque)
 
 
 @dataclass(slots=True)
@@ -123,9 +124,8 @@ class Supervisor:
     children: Sequence[Child]
     listeners: dict[str, Listener]
     grace: float
+    stem: Stem = field(default_factory=Stem)
     when_ready: Callable[[], None] = lambda: None
-    environment: dict[str, str] = field(default_factory=dict)
-    command: Sequence[str] = (sys.executable, "-m", "moorage")
     sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
     _running: set[_Running] = field(default_factory=set)
     _ready: set[str] = field(default_factory=set)
@@ -153,11 +153,12 @@ class Supervisor:
         # From here on a connection is refused instead of waiting for nobody.
         self._close()
         for running in self._running:
-            _signal(running, signal.SIGTERM)
+            running.process.send_signal(signal.SIGTERM)
+        await self.stem.end()
         await asyncio.wait(keepers, timeout=self.grace + CLOSING)
         for running in self._running:
             LOG.warning("killed, for it did not stop in time", extra={"child": running.child.name})
-            _signal(running, signal.SIGKILL)
+            running.process.send_signal(signal.SIGKILL)
         await asyncio.gather(*keepers)
         return self._status
 
@@ -165,7 +166,7 @@ class Supervisor:
         if self._stopping.is_set():
             # Asked twice: whoever asks does not want to wait.
             for running in self._running:
-                _signal(running, signal.SIGKILL)
+                running.process.send_signal(signal.SIGKILL)
         self._status = self._status or status
         self._stopping.set()
 
@@ -195,62 +196,38 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), delay)
 
     async def _run_once(self, child: Child) -> int | str:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)  # noqa: FBT003  # takes it by place only
-        handed = self._sockets_of(child)
+        handed = self._sockets_of(child)[:MOST_SOCKETS]
         try:
-            with theirs:
-                process = await self._spawn(child, theirs, handed)
-        except OSError as error:
-            ours.close()
-            return str(error)
-        running = _Running(child, process, ours)
+            process = await self.stem.fork(child.arguments, handed)
+        except CannotFork as refused:
+            return str(refused)
+        running = _Running(child, process)
         self._running.add(running)
         if self._stopping.is_set():
-            _signal(running, signal.SIGTERM)
-        # Sockets that were opened while the process was being made.
+            process.send_signal(signal.SIGTERM)
+        # More than there was room for, and those that were opened while the process was being made.
         for name, listening in self._sockets_of(child)[len(handed) :]:
             _hand(running, name, listening)
         loop = asyncio.get_running_loop()
-        loop.add_reader(ours, self._hear, running)
+        loop.add_reader(process.leash, self._hear, running)
         try:
             return await process.wait()
         finally:
-            loop.remove_reader(ours)
-            ours.close()
             self._running.discard(running)
 
-    async def _spawn(
-        self, child: Child, leash: socket.socket, handed: Sequence[tuple[str, socket.socket]]
-    ) -> asyncio.subprocess.Process:
-        options = ["--leash", str(leash.fileno())]
-        for name, listening in handed:
-            options += ["--fd", f"{name}={listening.fileno()}"]
-        return await asyncio.create_subprocess_exec(
-            *self.command,
-            *child.arguments,
-            *options,
-            stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=[leash.fileno(), *(listening.fileno() for _, listening in handed)],
-            # Ctrl-C is the terminal's signal to its whole group: only the supervisor shall get it.
-            start_new_session=True,
-            # Threads that receive uploads would each grow a heap of their own.
-            env={"MALLOC_ARENA_MAX": "2", **os.environ, **self.environment},
-        )
-
-    def _sockets_of(self, child: Child) -> list[tuple[str, socket.socket]]:
+    def _sockets_of(self, child: Child) -> list[Named]:
         opened = self.sockets.items()
         return [(name, one) for name, many in opened if name in child.listeners for one in many]
 
     def _hear(self, running: _Running) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
-            match running.leash.recv(_MESSAGE).decode().split():
+            match running.process.leash.recv(_MESSAGE).decode().split():
                 case ["ready"]:
                     self._note_ready(running.child)
                 case ["listen", name, port]:
                     self._add(name, int(port))
                 case _:
-                    asyncio.get_running_loop().remove_reader(running.leash)
+                    asyncio.get_running_loop().remove_reader(running.process.leash)
 
     def _note_ready(self, child: Child) -> None:
         first = len(self._ready) < len(self.children)
@@ -276,11 +253,6 @@ class Supervisor:
                     _hand(running, name, listening)
 
 
-def _signal(running: _Running, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        running.process.send_signal(number)
-
-
 def _hand(running: _Running, name: str, listening: socket.socket) -> None:
     running.waiting.append((name, listening))
     if len(running.waiting) == 1:
@@ -293,7 +265,7 @@ def _hand_over(running: _Running) -> None:
         while running.waiting:
             name, listening = running.waiting[0]
             if listening.fileno() >= 0:
-                socket.send_fds(running.leash, [name.encode()], [listening.fileno()])
+                socket.send_fds(running.process.leash, [name.encode()], [listening.fileno()])
             running.waiting.popleft()
     except OSError as error:
         if error.errno in {errno.EAGAIN, errno.ETOOMANYREFS}:
@@ -326,6 +298,10 @@ class Leash:
     def ready(self) -> None:
         """Tell the supervisor that this process answers."""
         self._say("ready")
+
+    def tell(self, message: str) -> None:
+        """Tell whoever has started this process what it was started for."""
+        self.end.send(message.encode())
 
     def ask(self, name: str, port: int) -> bool:
         """Ask for a further *port* of a listener, whose sockets go to every child that has one; or say that there is no room."""

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select
 from moorage.db import Database, Statement, Tx, insert
 from moorage.db.tables import configuration as rows
 from moorage.db.tables import outbox, user_identity
-from moorage.identity import configuration, keys, users
+from moorage.identity import configuration, keys, methods, oidc_settings, users
 from moorage.identity.keys import MasterKey
 from moorage.registry.directory import Entry
 from tests.functional.cloud_api_world import Api
@@ -320,3 +320,41 @@ async def test_a_cell_of_the_release_before_says_what_is_missing(api: Api, monke
     else:
         assert (answer.status_code, answer.json()["class"]) == (409, "Client::Conflict")
         assert "moorage migrate" in answer.json()["message"]
+
+
+async def test_what_the_registrys_administrator_sets_is_what_the_provider_shows(api: Api):
+    """One provider, set from either side; the registry's own administrator turns it off whoever its users are."""
+    made = await SignIn.of(api)
+    place = methods.Place(api.orders.world.parts.master, made.entry.uuid)
+
+    async def settle(**given: object) -> None:
+        async with made.rows() as db:
+            await db.change(lambda tx: methods.configure(tx, place, given))
+
+    fields = {
+        "name": "a",
+        "endpoint": "https://a.example",
+        "client_id": "a",
+        "client_secret": SECRET,
+        "scope": "openid",
+    }
+    await settle(**{f"oidc_{name}": value for name, value in fields.items()})
+    before = await made.call("GET", "openIdConnect")
+    await settle(auth_mode="oidc_auth", oidc_logout=True, oidc_extra_redirect_parms='{"a": "b"}')
+    shown = await made.get()
+    await made.put(name="b")
+    await settle(auth_mode="db_auth")
+    off = await made.get()
+    await made.call("PUT", "openIdConnect", {"name": "c"})
+    async with made.rows() as db:
+        still = await configuration.auth_mode(db)
+        kept = await oidc_settings.read(db)
+    await made.put(name="d")
+    async with made.rows() as db:
+        on = await configuration.auth_mode(db)
+
+    assert before.status_code == 404
+    assert (shown["name"], shown["endpoint"], off["name"]) == ("a", "https://a.example", "b")
+    assert kept is not None
+    assert (kept.provider.name, kept.provider.logout, kept.provider.more) == ("c", True, {"a": "b"})
+    assert (still, on) == ("db_auth", "oidc_auth")

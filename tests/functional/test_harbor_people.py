@@ -198,7 +198,7 @@ async def test_people_register_themselves_only_where_they_may_and_at_a_browser(w
     guard = {"x-harbor-csrf-token": told.headers["x-harbor-csrf-token"]}
     anonymous.cookies.set("sid", "none")
     assert (await anonymous.post(USERS, json=person("eve"), headers=guard)).status_code == 201
-    await registry.db.change(lambda tx: configuration.put(tx, {"auth_mode": "oidc_auth"}))
+    await registry.db.change(lambda tx: configuration.put(tx, {"auth_mode": "iam_auth"}))
     assert refusal(await world.client.post(USERS, json=person("bob"))) == (403, "FORBIDDEN")
 
 

@@ -207,7 +207,7 @@ async def test_who_may_make_projects_is_set(world: World):
     )
     found = await get(admin, "/configurations")
     assert found["project_creation_restriction"] == {"value": "adminonly", "editable": True}
-    assert found["auth_mode"] == {"value": "db_auth", "editable": False}
+    assert found["auth_mode"] == {"value": "db_auth", "editable": True}
     assert await refused(admin, "PUT", "/configurations", {"read_only": True}) == (412, "PRECONDITION")
     assert (await admin.put(f"{PREFIX}/configurations", json={"read_only": False})).status_code == 200
     assert await refused(admin, "PUT", "/configurations", {"session_timeout": 0}) == (400, "BAD_REQUEST")

@@ -259,3 +259,49 @@ async def test_the_providers_robots_are_seen_and_ended_and_not_changed(world: Wo
     assert [refusal(one) for one in refused] == [(403, "FORBIDDEN")] * 2
     assert (await world.client.delete(path)).status_code == 200
     assert not await pulls(world, told.name, told.secret)
+
+
+async def test_robots_are_called_what_the_registry_has_them_called(world: World):
+    before = await made(world.client, of_project("before"))
+    assert before["name"] == "robot$library+before"
+
+    for refused in ("", "ci", "ci-", "a b$", "x" * 32 + "$", "\u00e9$"):
+        answer = await world.client.put(f"{PREFIX}/configurations", json={"robot_name_prefix": refused})
+        assert (answer.status_code, "robot_name_prefix" in answer.text) == (400, True), refused
+    answer = await world.client.put(f"{PREFIX}/configurations", json={"robot_name_prefix": "ci#"})
+    assert answer.status_code == 200
+
+    after = await made(world.client, of_project("after"))
+    assert after["name"] == "ci#library+after"
+    for robot, name in ((before, "library+before"), (after, "library+after")):
+        assert await pulls(world, f"ci#{name}", robot["secret"])
+        assert await pulls(world, f"robot${name}", robot["secret"])
+        assert not await pulls(world, f"ci#{name}", "wrong")
+        assert not await pulls(world, f"x#{name}", robot["secret"])
+        assert not await pulls(world, name, robot["secret"])
+    query = {"q": f"Level=project,ProjectID={await number_of(world, 'library')},name=ci#library%2Bafter"}
+    found = (await world.client.get(ROBOTS, params=query)).json()
+    assert [one["name"] for one in found] == ["ci#library+after"]
+
+    back = await world.client.put(f"{PREFIX}/configurations", json={"robot_name_prefix": "robot$"})
+    assert back.status_code == 200
+    assert not await pulls(world, "ci#library+after", after["secret"])
+    shown = (await world.client.get(f"{ROBOTS}/{after['id']}")).json()
+    assert shown["name"] == "robot$library+after"
+
+
+async def test_who_enters_by_a_grant_is_always_known_by_the_providers_name(world: World):
+    await world.client.put(f"{PREFIX}/configurations", json={"robot_name_prefix": "ci#"})
+    db = (await world.registry()).db
+    creator, given = Caller("user", 1, "x"), [Grant("project", "*", Permission("repository", "pull"))]
+    until = db.now() + 3_600_000_000
+    await db.change(
+        lambda tx: robots.create(
+            tx, name="grant-1", owner=None, grants=given, creator=creator, until=until, days=-1
+        )
+    )
+
+    found = await accounts.by_name(db, "robot$grant-1")
+
+    assert found is not None
+    assert found.caller.name == "robot$grant-1"

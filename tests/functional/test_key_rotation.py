@@ -15,13 +15,13 @@ from sqlalchemy import select
 
 from moorage import parts, rekeying
 from moorage.cloud import credentials, provisioning, registry_sign_in
-from moorage.cloud.registry_sign_in import Provider
 from moorage.db import Database, Statement
 from moorage.db.platform import application
 from moorage.db.tables import configuration as configured
 from moorage.db.tables import signing_key
-from moorage.identity import configuration, keys
+from moorage.identity import configuration, keys, oidc_settings
 from moorage.identity.keys import MasterKey, MasterKeyWrong, Wrapped
+from moorage.identity.oidc_settings import Provider
 from moorage.registry.events import SYSTEM
 from moorage.rekeying import CannotRotate
 from tests.functional.cloud_world import ACCOUNT, ANYTHING, LOGIN
@@ -65,7 +65,7 @@ class Cell:
             self.world.parts.platform, master or self.world.parts.master, self.application.key, self.consumer
         )
         assert found.secret == self.application.secret
-        entry, name = self.world.entry, registry_sign_in.WRAPPED
+        entry, name = self.world.entry, oidc_settings.SECRET
         kept = (await configuration.get((await self.world.registry(entry)).db, name))[name]
         assert (
             configuration.opened(kept, master or self.world.parts.master, entry.uuid, name)

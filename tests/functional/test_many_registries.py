@@ -291,7 +291,7 @@ def _ends() -> tuple[socket.socket, socket.socket]:
 async def test_a_thousand_sockets_reach_a_child_that_was_busy_when_they_came() -> None:
     ours, theirs = _ends()
     listening, taken, all_there = socket.create_server(("127.0.0.1", 0)), [], asyncio.Event()
-    running = supervisor._Running(cast("Any", None), cast("Any", None), ours)
+    running = supervisor._Running(cast("Any", None), cast("Any", SimpleNamespace(leash=ours)))
 
     def take(name: str, given: socket.socket) -> None:
         taken.append((name, given.getsockname()))

@@ -15,12 +15,13 @@ import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 from sqlalchemy import bindparam, func, select
 
-from moorage.cloud import cloud_projects, members, oidc_identities, oidc_providers, oidc_sign_in
+from moorage.cloud import cloud_projects, members, oidc_identities, oidc_providers
 from moorage.cloud.events import SYSTEM
 from moorage.cloud.members import Role
 from moorage.cloud.oidc_providers import Provider, RoleOfGroup, Terms
 from moorage.db import Statement
 from moorage.db.platform_sign_in import oidc_flow
+from moorage.outbound import oidc_codes
 from moorage.outbound.http import Caller
 from moorage.outbound.oidc import IssuerAway, Issuers
 from tests.functional.cloud_world import BASE, MASTER
@@ -451,13 +452,13 @@ async def test_nobody_fills_the_table_of_sign_ins_and_keeps_others_out(world: Wo
     form = {"account": world.console.alice.account_name}
     flood = await world.console.browser(address="192.0.2.7")
     answers = [
-        (await flood.client.post("/auth/oidc", data=form)).status_code for _ in range(oidc_sign_in.MOST + 2)
+        (await flood.client.post("/auth/oidc", data=form)).status_code for _ in range(oidc_codes.MOST + 2)
     ]
     entered = await world.signs_in(await world.console.browser(address="192.0.2.8"))
     world.console.go_on(601)
     later = await flood.client.post("/auth/oidc", data=form)
 
-    assert answers == [200] * oidc_sign_in.MOST + [429] * 2
+    assert answers == [200] * oidc_codes.MOST + [429] * 2
     assert (entered.status_code, later.status_code) == (303, 200)
     assert (await world.console.platform.db.one(FLOWS, provider=world.provider.id)).n == 1
 

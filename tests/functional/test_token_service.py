@@ -1,6 +1,7 @@
 """The token service: what clients ask it in the shapes that they use, and what it answers."""
 
 import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ from argon2 import PasswordHasher
 from moorage.api.token import TokenService
 from moorage.identity import users
 from moorage.identity.access import Access
+from moorage.identity.imported_passwords import of_harbor
 from moorage.identity.passwords import Passwords
+from moorage.oci.errors import Unauthorized
 from tests.functional.identity_world import ENGINES, PASSWORD, REGISTRY, Clock, World, basic, place_for
 
 SERVICE = "harbor-registry"
@@ -348,9 +351,14 @@ async def test_a_refresh_token_that_is_out_ends_sooner_when_its_life_is_shortene
     assert (first, second, third) == (200, 200, 401)
 
 
-async def test_a_password_under_old_parameters_is_hashed_anew_at_sign_in(world: World) -> None:
-    weak = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
+@pytest.mark.parametrize("weak", [
+    PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD),
+    of_harbor("sha256", "salt", hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), b"salt", 4096, 16).hex()),
+], ids=["argon2", "harbor"])  # fmt: skip
+async def test_a_password_under_old_parameters_is_hashed_anew_at_sign_in(world: World, weak: str) -> None:
     await world.change(lambda tx: users.set_password(tx, world.numbers["guest"], weak))
+    with pytest.raises(Unauthorized):
+        await world.access.sign_in("guest", f"{PASSWORD}x")
     token = await world.token(user="guest")
 
     account = await world.access.sign_in("guest", PASSWORD)

@@ -40,6 +40,7 @@ WHOLE = {
     "identity.users._OTHER_ADMINS": "it is asked when an administrator ceases to be one",
     "identity.users._BUT_ONE": "it is asked when the way that people sign in changes",
     "identity.users._FROM_OUTSIDE": "it is asked when the way that people sign in changes",
+    "identity.users._VOID_OUTSIDE": "it is asked when the way that people sign in changes",
     "identity.users._FORGET_IDENTITIES": "it is asked when the way that people sign in changes",
     "identity.users._ADMINS": "it is asked when the way that people sign in changes",
     "identity.configuration.*": "a registry has few lines of configuration",

@@ -44,8 +44,12 @@ class Server(Recording, Mailing, Operating, Admitting, Protocol):
         """Run everything on this machine."""
         ...
 
-    def prepare(self) -> int:
-        """Make what is missing for a start, and write what `up` tells of it as JSON."""
+    def stem(self, leash: int) -> int:
+        """Import what the processes of a house need, and be what they are forked from."""
+        ...
+
+    def prepare(self, inherited: Inherited) -> int:
+        """Make what is missing for a start, and tell what `up` says of it as JSON."""
         ...
 
     def serve(self, role: str, inherited: Inherited) -> int:
@@ -200,9 +204,14 @@ def _add_running(commands: Commands) -> None:
         "Collection, expiry and everything else that was promised to happen later.",
         lambda server, given: server.work(_inherited(given)),
     )
-    for child in (serve, work):
+    prepare = commands.add_parser("prepare")
+    prepare.set_defaults(run=lambda server, given: server.prepare(_inherited(given)))
+    for child in (serve, work, prepare):
         child.add_argument("--leash", type=int, help=argparse.SUPPRESS)
         child.add_argument("--fd", type=_socket, action="append", default=[], help=argparse.SUPPRESS)
+    stem = commands.add_parser("stem")
+    stem.set_defaults(run=lambda server, given: server.stem(given.leash))
+    stem.add_argument("--leash", type=int, required=True)
 
 
 def _add_keeping(commands: Commands) -> None:
@@ -262,7 +271,6 @@ def _add_keeping(commands: Commands) -> None:
         "--store-url", default="", metavar="URL", help="where the bytes go, if not into the folder"
     )
     copy.add_argument("folder", type=Path, metavar="DIR", help="an empty folder, or one to be made")
-    commands.add_parser("prepare").set_defaults(run=lambda server, _: server.prepare())
 
 
 def _add_registries(commands: Commands) -> None:

@@ -21,10 +21,10 @@ from moorage.db.platform import ledger_counted
 from moorage.db.tables import event
 from moorage.errors import Problem
 from moorage.identity import robots
-from moorage.identity.accounts import ROBOT_PREFIX
+from moorage.identity.accounts import GRANT_PREFIX, ROBOT_PREFIX
 from moorage.identity.accounts import Grant as Given
 from moorage.identity.callers import Caller
-from moorage.identity.robots import GRANT_PREFIX, NewRobot
+from moorage.identity.robots import NewRobot
 from moorage.identity.roles import Permission
 from moorage.registry import events as record
 

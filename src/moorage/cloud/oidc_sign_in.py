@@ -4,21 +4,15 @@
     finish   takes the answer that the browser brings back, redeems its code, and says which user it is
     prove    takes that user's own code, if they have a second factor
 
-What goes to the provider as the state is remembered by a hash of it and of a secret that the browser alone has; nonce and
-verifier are made of both. So an answer is good in the browser that has asked for it, once, and within ten minutes. Each provider
-has a redirect address of its own: what one answers cannot be passed off as another's.
+`outbound.oidc_codes` has the flow itself. Each provider has a redirect address of its own: what one answers cannot be passed off as
+another's.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from sqlalchemy import bindparam, delete, func, select
 
@@ -33,16 +27,12 @@ from moorage.db.platform_sign_in import oidc_flow
 from moorage.errors import Problem
 from moorage.identity.keys import MasterKey
 from moorage.identity.passwords import lane_of
+from moorage.outbound import oidc_codes
 from moorage.outbound.oidc import SKEW, Issuers, Metadata
+from moorage.outbound.oidc_codes import LASTS, MOST, SECOND, Begun, FlowsExceeded, FlowUnknown, Going, Pair
 from moorage.outbound.signatures import TokenRefused
 
-SECOND: Final = 1_000_000
-LASTS: Final = 600 * SECOND
-"""Microseconds that somebody may take at the provider, and for a code of ours."""
 LONGEST_SESSION: Final = 12 * 3600
-MOST: Final = 20
-"""How many sign-ins of one address are under way at once: nobody fills the table, and nobody keeps others out."""
-LONGEST_CODE: Final = 4096
 
 _ADD = Statement(
     insert(oidc_flow).values(
@@ -71,40 +61,6 @@ _FIND = Statement(
 )
 _TAKE = Statement(delete(oidc_flow).where(oidc_flow.c.state == bindparam("state")))
 _DROP_OLD = Statement(delete(oidc_flow).where(oidc_flow.c.created_at <= bindparam("before")))
-
-
-class FlowUnknown(Problem):
-    """No sign-in is under way that this is the answer of."""
-
-    code, status, summary = (
-        "BAD_REQUEST",
-        400,
-        "this sign-in was begun in another browser, is over already, or has taken more than ten minutes: begin again",
-    )
-
-
-class FlowRefused(Problem):
-    """The provider has not signed anybody in, or says that it is another."""
-
-    code, status, summary = "UNAUTHORIZED", 401, "the OpenID provider has not signed you in"
-
-
-class FlowsExceeded(Problem):
-    """Too many sign-ins were begun from this address."""
-
-    code, status, summary = (
-        "TOOMANYREQUESTS",
-        429,
-        "too many sign-ins were begun from this address and not ended: wait ten minutes, or use the password",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Going:
-    """Where a browser goes, and what it alone keeps."""
-
-    url: str
-    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +96,7 @@ class SignIns:
     async def begin(self, provider: Provider, asked: Asked, origin: Origin) -> Going:
         """Remember that a browser goes to a provider; raise IssuerAway, InvitationUnknown or FlowsExceeded."""
         told = await self.issuers.metadata(provider.terms.issuer)
-        state, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        pair = Pair.new()
         links = asked.links
 
         async def work(tx: Tx) -> None:
@@ -152,10 +108,10 @@ class SignIns:
                 "provider": provider.id, "redirect": asked.redirect, "next": asked.next, "again": int(asked.again),
                 "login": links.user.id if links else None, "session": links.id if links else "", "invitation": invitation,
             }  # fmt: skip
-            await _remember(tx, _key(state, secret), origin, row)
+            await _remember(tx, pair.key, origin, row)
 
         await self.db.change(work)
-        return Going(_address(provider, told, asked, state, secret), secret)
+        return Going(_address(provider, told, asked, pair), pair.secret)
 
     async def finish(
         self, provider_id: str, redirect: str, given: Mapping[str, str], secret: str, session: Session | None, origin: Origin
@@ -173,7 +129,7 @@ class SignIns:
 
     async def prove(self, state: str, secret: str, code: str, origin: Origin) -> Entered:
         """Give a user who had to show a code, too; raise FlowUnknown, CodeWrong, CodeNeeded or CodesSlowed."""
-        key = _key(state, secret)
+        key = Pair(state, secret).key
         flow = await self.db.one(_FIND, state=key, after=self.db.now() - LASTS)
         if flow is None or flow.proved_at is None or flow.login_id is None:
             raise FlowUnknown
@@ -187,7 +143,7 @@ class SignIns:
 
     async def _taken(self, state: str, secret: str) -> Any:
         """Take a sign-in that is under way: whoever comes second finds none."""
-        key = _key(state, secret)
+        key = Pair(state, secret).key
 
         async def work(tx: Tx) -> Any:
             found = await tx.one(_FIND, state=key, after=tx.at - LASTS)
@@ -202,23 +158,12 @@ class SignIns:
 
     async def _vouched(self, provider: Provider, flow: Any, given: Mapping[str, str], secret: str) -> Vouched:
         """Redeem the code of an answer, and read what comes for it."""
-        name, terms, client = provider.terms.name, provider.terms, provider.client
-        told = await self.issuers.metadata(terms.issuer)
-        if given.get("iss", "" if told.names_itself else terms.issuer) != terms.issuer:
-            raise FlowRefused(f"the answer is of another OpenID provider than {name}")
-        if "error" in given:
-            said = given.get("error_description") or given["error"]
-            raise FlowRefused(f"{name} has not signed you in: {said[:200]}")
-        code = given.get("code", "")
-        if not 0 < len(code) <= LONGEST_CODE:
-            raise FlowRefused(f"the answer of {name} has no code")
-        state = given["state"]
-        tokens = await self.issuers.redeem(client, code, _made("verifier", state, secret), flow.redirect)
-        claims = await self.issuers.claims(client, tokens, _made("nonce", state, secret), flow.created_at)
-        if terms.asks_groups and terms.groups_claim not in claims:
-            more = await self.issuers.userinfo(client, tokens, claims["sub"])
-            claims = {**more, **claims}
-        return Vouched.of(terms, claims, proved_at=_proved(claims, flow, name))
+        terms = provider.terms
+        pair = Pair(given["state"], secret)
+        begun = Begun(provider.client, terms.name, flow.redirect, pair, flow.created_at)
+        wants = [terms.groups_claim] if terms.asks_groups else []
+        claims = await oidc_codes.claims(self.issuers, begun, given, wants=wants)
+        return Vouched.of(terms, claims, proved_at=_proved(claims, flow, terms.name))
 
     async def _entered(
         self, provider: Provider, flow: Any, vouched: Vouched, secret: str, origin: Origin
@@ -242,12 +187,12 @@ class SignIns:
             return Entered(user, vouched.proved_at, flow.next, linked=True)
         if (await factors.standing(self.db, user.id)).confirmed_at is None:
             return Entered(user, vouched.proved_at, flow.next)
-        waiting = secrets.token_urlsafe(32)
+        waiting = Pair.new().state
         row = {
             "provider": provider.id, "redirect": flow.redirect, "next": flow.next, "again": flow.again,
             "login": user.id, "session": "", "invitation": "", "proved": vouched.proved_at,
         }  # fmt: skip
-        await self.db.change(lambda tx: _remember(tx, _key(waiting, secret), origin, row))
+        await self.db.change(lambda tx: _remember(tx, Pair(waiting, secret).key, origin, row))
         return Entered(user, vouched.proved_at, flow.next, waiting=waiting)
 
 
@@ -259,23 +204,12 @@ async def _remember(tx: Tx, key: bytes, origin: Origin, row: Mapping[str, object
     await tx.run(_ADD, **{"state": key, "address": address, "at": tx.at, "proved": None, **row})
 
 
-def _address(provider: Provider, told: Metadata, asked: Asked, state: str, secret: str) -> str:
-    """Write where the browser goes (Core, 3.1.2.1)."""
-    digest = hashlib.sha256(_made("verifier", state, secret).encode()).digest()
-    query = {
-        "response_type": "code",
-        "client_id": provider.terms.client_id,
-        "redirect_uri": asked.redirect,
-        "scope": " ".join(provider.terms.scopes),
-        "state": state,
-        "nonce": _made("nonce", state, secret),
-        "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
-        "code_challenge_method": "S256",
-        # It makes the provider say when it has asked for the password last.
-        "max_age": "0" if asked.again else str(LONGEST_SESSION),
-        **({"prompt": "login"} if asked.again else {}),
-    }
-    return f"{told.authorization}{'&' if '?' in told.authorization else '?'}{urlencode(query)}"
+def _address(provider: Provider, told: Metadata, asked: Asked, pair: Pair) -> str:
+    """Write where the browser goes."""
+    # It makes the provider say when it has asked for the password last.
+    more = {"max_age": "0", "prompt": "login"} if asked.again else {"max_age": str(LONGEST_SESSION)}
+    terms = provider.terms
+    return oidc_codes.address(told, provider.client, terms.scopes, asked.redirect, pair, more)
 
 
 def _proved(claims: Mapping[str, Any], flow: Any, name: str) -> int:
@@ -288,13 +222,3 @@ def _proved(claims: Mapping[str, Any], flow: Any, name: str) -> int:
             f"auth_time: {name} has not asked you anew who you are: sign in with the password instead"
         )
     return proved
-
-
-def _key(state: str, secret: str) -> bytes:
-    return hashlib.sha256(f"{state}.{secret}".encode("utf-8", "surrogatepass")).digest()
-
-
-def _made(what: str, state: str, secret: str) -> str:
-    """Make what only who has both can make."""
-    told = f"{what} {state}".encode("utf-8", "surrogatepass")
-    return hmac.new(secret.encode("utf-8", "surrogatepass"), told, hashlib.sha256).hexdigest()

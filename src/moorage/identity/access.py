@@ -128,6 +128,7 @@ class Access:
         Access tokens live for seconds, refresh tokens for microseconds after their last use.
         """
         self.db = db
+        self.master = master
         self.tokens = Tokens(db, registry, master)
         self.token_life = max(60, min(token_life, tokens.LONGEST_LIFE))
         self.used = Used(db)
@@ -157,7 +158,7 @@ class Access:
     async def sign_in(self, name: str, password: str, *, address: str = "") -> Account:
         """Give the account of this name and password, or raise Unauthorized: never saying which is wrong."""
         found = await self._named(name)
-        if name.startswith(accounts.ROBOT_PREFIX):
+        if accounts.is_robots(name):
             right = await self._is_secret(found, password, address=address, name=name)
         else:
             hashed = found.password if found else None

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, select
 
 from moorage.db import Statement
-from moorage.db.tables import robot, robot_permission, user
+from moorage.db.tables import configuration, robot, robot_permission, user
+from moorage.identity import configuration as configured
 from moorage.identity.callers import Caller
 from moorage.identity.roles import Permission
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from moorage.db import Reader
 
 ROBOT_PREFIX: Final = "robot$"
+"""What every robot may be called by, whatever else a registry has its robots called."""
+PREFIX_KEY: Final = "robot_name_prefix"
+GRANT_PREFIX: Final = "grant-"
+"""What robots are called that the provider's people enter by, and no other robot is."""
+
+# One of these is in every robot's full name, and in no user's.
+_ROBOTS_ALONE: Final = re.compile("[~#%$]")
+_PREFIX: Final = re.compile("[A-Za-z0-9._+~#%$-]{0,31}[~#%$]")
+PREFIX: Final[Any] = (
+    select(configuration.c.value).where(configuration.c.name == PREFIX_KEY).scalar_subquery().label("prefix")
+)
+"""What a registry has its robots called by; null where it has not said."""
 
 _USER = select(user.c.id, user.c.name, user.c.password, user.c.admin, user.c.disabled, user.c.valid_from)
 _USER_NAMED = Statement(_USER.where(user.c.name == bindparam("name"), user.c.deleted_at.is_(None)))
 _USER_NUMBERED = Statement(_USER.where(user.c.id == bindparam("number"), user.c.deleted_at.is_(None)))
 _ROBOT = select(
     robot.c.id, robot.c.name, robot.c.project_id, robot.c.secret, robot.c.old_secret, robot.c.old_until,
-    robot.c.disabled, robot.c.expires_at, robot.c.valid_from,
+    robot.c.disabled, robot.c.expires_at, robot.c.valid_from, PREFIX,
 )  # fmt: skip
 _ROBOT_NAMED = Statement(_ROBOT.where(robot.c.name == bindparam("name"), robot.c.deleted_at.is_(None)))
 _ROBOT_NUMBERED = Statement(_ROBOT.where(robot.c.id == bindparam("number"), robot.c.deleted_at.is_(None)))
@@ -72,11 +84,40 @@ class Account:
         return not self.disabled and (self.expires_at is None or now < self.expires_at)
 
 
+def is_prefix(text: str) -> bool:
+    """Say whether robots may be called by it: it ends in a sign that no user's name has, so that none is taken for a robot."""
+    return bool(_PREFIX.fullmatch(text))
+
+
+def without_prefix(name: str) -> str:
+    """Take from a name, or a part of one, whatever prefix it has."""
+    return _ROBOTS_ALONE.split(name)[-1]
+
+
+def is_robots(name: str) -> bool:
+    """Say whether a name can only be a robot's."""
+    return bool(_ROBOTS_ALONE.search(name))
+
+
+def full_name(name: str, prefix: str | None) -> str:
+    """Give what a robot is called: with its registry's *prefix* (None: the usual one), but for the provider's own."""
+    return (prefix if prefix and not name.startswith(GRANT_PREFIX) else ROBOT_PREFIX) + name
+
+
+async def robot_prefix(reader: Reader) -> str:
+    """Give what a registry has its robots called by."""
+    found = (await configured.get(reader, PREFIX_KEY)).get(PREFIX_KEY)
+    return ROBOT_PREFIX if found is None else found.text
+
+
 async def by_name(db: Reader, name: str) -> Account | None:
     """Find the account that signs in as *name*, a user's or ``robot$…``."""
-    if name.startswith(ROBOT_PREFIX):
-        return await _robot(db, await db.one(_ROBOT_NAMED, name=name.removeprefix(ROBOT_PREFIX)))
-    return _user(await db.one(_USER_NAMED, name=name))
+    if not is_robots(name):
+        return _user(await db.one(_USER_NAMED, name=name))
+    prefix = ROBOT_PREFIX if name.startswith(ROBOT_PREFIX) else await robot_prefix(db)
+    if not name.startswith(prefix):
+        return None
+    return await _robot(db, await db.one(_ROBOT_NAMED, name=name.removeprefix(prefix)))
 
 
 async def by_subject(db: Reader, kind: str, number: int) -> Account | None:
@@ -98,7 +139,7 @@ async def _robot(db: Reader, row: Any | None) -> Account | None:
         return None
     given = await db.all(_ROBOT_MAY, number=row.id)
     return Account(
-        Caller("robot", row.id, ROBOT_PREFIX + row.name),
+        Caller("robot", row.id, full_name(row.name, row.prefix)),
         row.valid_from,
         bool(row.disabled),
         secret=row.secret,

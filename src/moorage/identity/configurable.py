@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from moorage.errors import Problem
-from moorage.identity import configuration
+from moorage.identity import accounts, configuration, oidc_settings
 
 if TYPE_CHECKING:
     from moorage.db import Reader
@@ -37,6 +37,8 @@ class Kind(Enum):
     TEXT = "text"
     WHOLE = "a whole number"
     FLAG = "true or false"
+    SECRET = "a secret"  # noqa: S105 - a kind of value.
+    """It is kept wrapped, and never shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class Key:
     least: int = -1
     most: int = 1 << 50
     one_of: tuple[str, ...] = ()
+    check: Callable[[str], bool] | None = None
+    rule: str = ""
+    """What *check* holds it to."""
     fixed: str = ""
     """Why it is not set here."""
 
@@ -65,9 +70,11 @@ class Key:
             if not self.least <= value <= self.most:
                 raise ConfigurationInvalid(f"{name} is {self.least} to {self.most}, not {value}", name=name)
             return str(value)
-        if self.kind is Kind.TEXT and isinstance(value, str):
+        if self.kind in {Kind.TEXT, Kind.SECRET} and isinstance(value, str):
             if len(value) > LONGEST or "\0" in value:
                 raise ConfigurationInvalid(f"{name} has at most {LONGEST} characters", name=name)
+            if self.check and not self.check(value):
+                raise ConfigurationInvalid(f"{name} is {self.rule}", name=name)
             if self.one_of and value not in self.one_of:
                 raise ConfigurationInvalid(
                     f"{name} is {' or '.join(self.one_of)}, not {value[:64]}", name=name
@@ -76,7 +83,6 @@ class Key:
         raise ConfigurationInvalid(f"{name} is {self.kind.value}", name=name)
 
 
-_PROVIDER: Final = "it is set for the registry through the provider's API"
 _OFF: Final = "this release does not do it"
 PROJECT_CREATION: Final = "project_creation_restriction"
 EVERYONE, ADMINS_ONLY = "everyone", "adminonly"
@@ -88,14 +94,21 @@ SESSION_TIMEOUT: Final = "session_timeout"
 ROBOT_DAYS: Final = "robot_token_duration"
 
 KEYS: Final[Mapping[str, Key]] = {
-    configuration.AUTH_MODE: Key(Kind.TEXT, configuration.LOCAL, fixed=_PROVIDER),
-    "primary_auth_mode": Key(Kind.FLAG, default=False, fixed=_PROVIDER),
+    configuration.AUTH_MODE: Key(
+        Kind.TEXT, configuration.LOCAL, one_of=(configuration.LOCAL, configuration.OIDC)
+    ),
+    "primary_auth_mode": Key(Kind.FLAG, default=False),
     PROJECT_CREATION: Key(Kind.TEXT, EVERYONE, one_of=(EVERYONE, ADMINS_ONLY)),
     "read_only": Key(Kind.FLAG, default=False, fixed="the provider suspends a registry, and nobody else"),
     SELF_REGISTRATION: Key(Kind.FLAG, default=False),
     "token_expiration": Key(Kind.WHOLE, 30, fixed="tokens live as long as the provider has them"),
     ROBOT_DAYS: Key(Kind.WHOLE, 30, least=-1, most=36_500),
-    "robot_name_prefix": Key(Kind.TEXT, "robot$", fixed="robots are called robot$… here"),
+    accounts.PREFIX_KEY: Key(
+        Kind.TEXT,
+        accounts.ROBOT_PREFIX,
+        check=accounts.is_prefix,
+        rule="1 to 32 letters, digits and . _ - + ~ # % $, of which the last is one of ~ # % $: no user's name has these",
+    ),
     "notification_enable": Key(Kind.FLAG, default=False, fixed=_OFF),
     QUOTAS: Key(Kind.FLAG, default=True),
     STORAGE: Key(Kind.WHOLE, -1),
@@ -105,12 +118,26 @@ KEYS: Final[Mapping[str, Key]] = {
     SESSION_TIMEOUT: Key(Kind.WHOLE, 60, least=1, most=100_000),
     BANNER: Key(Kind.TEXT, ""),
     "disabled_audit_log_event_types": Key(Kind.TEXT, "", fixed="the record is always kept"),
+    "oidc_name": Key(Kind.TEXT, ""),
+    "oidc_endpoint": Key(Kind.TEXT, ""),
+    "oidc_client_id": Key(Kind.TEXT, ""),
+    oidc_settings.SECRET: Key(Kind.SECRET, ""),
+    "oidc_scope": Key(Kind.TEXT, ""),
+    "oidc_groups_claim": Key(Kind.TEXT, ""),
+    "oidc_group_filter": Key(Kind.TEXT, ""),
+    "oidc_admin_group": Key(Kind.TEXT, ""),
+    "oidc_user_claim": Key(Kind.TEXT, ""),
+    "oidc_extra_redirect_parms": Key(Kind.TEXT, "{}"),
+    "oidc_auto_onboard": Key(Kind.FLAG, default=False),
+    "oidc_verify_cert": Key(Kind.FLAG, default=True),
+    "oidc_logout": Key(Kind.FLAG, default=False),
 }
+SHOWN: Final = tuple(name for name, key in KEYS.items() if key.kind is not Kind.SECRET)
 
 
 async def values(reader: Reader, *names: str) -> dict[str, Value]:
-    """Give what some of it is (all of it, if none is named)."""
-    wanted = names or tuple(KEYS)
+    """Give what some of it is (all that may be shown, if none is named)."""
+    wanted = names or SHOWN
     found = await configuration.get(reader, *wanted)
     return {
         name: KEYS[name].read(found[name].text) if name in found else KEYS[name].default for name in wanted
@@ -125,12 +152,20 @@ def changes(now: Mapping[str, Value], given: Mapping[str, object]) -> dict[str, 
     made: dict[str, str] = {}
     for name, value in given.items():
         key = KEYS.get(name)
-        if key is None or value is None:
+        if key is None or value is None or key.kind is Kind.SECRET:
+            continue
+        # What is sent back as it was shown changes nothing, whatever it is.
+        if type(value) is type(now[name]) and value == now[name]:
             continue
         text = key.written(name, value)
-        if key.read(text) == now[name]:
-            continue
         if key.fixed:
             raise ConfigurationFixed(f"{name} cannot be changed here: {key.fixed}", name=name)
         made[name] = text
     return made
+
+
+def secrets(given: Mapping[str, object]) -> dict[str, str]:
+    """Give the secrets among *given*, or raise ConfigurationInvalid; one that is empty is the one that is kept."""
+    named = {name: KEYS[name].written(name, value) for name, value in given.items()
+             if name in KEYS and KEYS[name].kind is Kind.SECRET and value is not None}  # fmt: skip
+    return {name: value for name, value in named.items() if value}

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from moorage.db import Database, Reader, Tx
 
 AUTH_MODE: Final = "auth_mode"
-LOCAL, OIDC, IAM = "db_auth", "oidc_auth", "iam_auth"
-"""How people sign in: with passwords of the registry's own, by an OIDC provider's word, or by the provider's own."""
+LOCAL, OIDC, LDAP, IAM = "db_auth", "oidc_auth", "ldap_auth", "iam_auth"
+"""How people sign in: with passwords of the registry's own; by an OIDC provider's word, too; by an LDAP server's; or by IAM."""
 KEPT_FROM: Final = "0003"
 """The first revision of a registry's schema that has a place for it."""
 
@@ -84,6 +84,8 @@ async def get(reader: Reader, *names: str) -> dict[str, Value]:
 
 async def put(tx: Tx, values: Mapping[str, str]) -> None:
     """Set some of it."""
+    if not values:
+        return
     rows = [
         {"name": name, "value": value, "secret": None, "master": None, "at": tx.at}
         for name, value in values.items()
@@ -96,6 +98,7 @@ async def put_secret(tx: Tx, master: MasterKey, registry: str, name: str, secret
     """Set what nobody may read: it is wrapped for this registry and this name."""
     wrapped = master.wrap(secret.encode(), registry=registry, purpose=_purpose(name))
     await tx.run(_PUT, name=name, value="", secret=wrapped, master=master.name, at=tx.at)
+    await tx.touch_access()
 
 
 def opened(value: Value, master: MasterKey, registry: str, name: str) -> str:

@@ -11,8 +11,8 @@ from sqlalchemy import bindparam, select
 from moorage.db import Statement, one_of, pages
 from moorage.db.pages import Key, Listing
 from moorage.db.tables import project, robot, robot_permission
-from moorage.identity.accounts import ROBOT_PREFIX, Grant
-from moorage.identity.robots import GRANT_PREFIX, RobotUnknown
+from moorage.identity.accounts import GRANT_PREFIX, PREFIX, Grant, full_name, without_prefix
+from moorage.identity.robots import RobotUnknown
 from moorage.identity.roles import Permission
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     robot.c.id, robot.c.name, robot.c.description, robot.c.project_id, project.c.name.label("project"),
     robot.c.disabled, robot.c.duration, robot.c.expires_at, robot.c.creator_kind, robot.c.creator_id,
-    robot.c.last_used_at, robot.c.old_until, robot.c.created_at, robot.c.updated_at,
+    robot.c.last_used_at, robot.c.old_until, robot.c.created_at, robot.c.updated_at, PREFIX,
 )  # fmt: skip
 _SOURCE: Any = robot.outerjoin(project, project.c.id == robot.c.project_id)
 _LIVE = robot.c.deleted_at.is_(None)
@@ -47,7 +47,7 @@ _GRANTS = Statement(
 )
 _KEYS = {
     "id": pages.number(robot.c.id),
-    "name": Key(robot.c.name, lambda value: value.replace("\0", "").removeprefix(ROBOT_PREFIX), fuzzy=True),
+    "name": Key(robot.c.name, lambda value: without_prefix(value.replace("\0", "")), fuzzy=True),
     "description": pages.text(robot.c.description),
     "disabled": pages.flag(robot.c.disabled),
     "duration": pages.number(robot.c.duration),
@@ -87,11 +87,12 @@ class Robot:
     created_at: int
     updated_at: int
     grants: tuple[Grant, ...]
+    prefix: str | None
 
     @property
     def full_name(self) -> str:
         """Give the name that it signs in with."""
-        return ROBOT_PREFIX + self.name
+        return full_name(self.name, self.prefix)
 
     @property
     def is_providers(self) -> bool:
@@ -127,7 +128,7 @@ async def shown(db: Reader, rows: Iterable[Any]) -> list[Robot]:
         Robot(
             row.id, row.name, row.description, row.project_id, row.project, bool(row.disabled), row.duration,
             row.expires_at, row.creator_kind, row.creator_id, row.last_used_at, row.old_until, row.created_at,
-            row.updated_at or row.created_at, tuple(given[row.id]),
+            row.updated_at or row.created_at, tuple(given[row.id]), row.prefix,
         )
         for row in every
     ]  # fmt: skip

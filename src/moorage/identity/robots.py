@@ -17,8 +17,8 @@ from sqlalchemy import bindparam, delete, select, update
 from moorage.db import Statement, insert
 from moorage.db.tables import project, robot, robot_permission
 from moorage.errors import Problem
-from moorage.identity import roles
-from moorage.identity.accounts import ROBOT_PREFIX, Grant
+from moorage.identity import accounts, roles
+from moorage.identity.accounts import GRANT_PREFIX, Grant
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from moorage.identity.callers import Caller
 
 FOR_EVER: Final = -1
-GRANT_PREFIX: Final = "grant-"
-"""What robots are called that the provider's people enter by, and no other robot is."""
 EVERY_PROJECT: Final = "*"
 SYSTEM: Final = "/"
 LONGEST_NAME: Final = 255
@@ -212,8 +210,9 @@ async def create(
         )
     _check(grants, owner)
     full = f"{owner.name}+{name}" if owner else name
+    shown = accounts.full_name(full, await accounts.robot_prefix(tx))
     if await tx.one(_FIND, name=full) is not None:
-        raise RobotExists(name=ROBOT_PREFIX + full)
+        raise RobotExists(name=shown)
     secret = chosen.text if chosen else new_secret()
     if days != FOR_EVER:
         until = expiry(tx.at, days)
@@ -224,7 +223,7 @@ async def create(
     )  # fmt: skip
     assert row is not None
     await _give(tx, row.id, grants)
-    return NewRobot(int(row.id), ROBOT_PREFIX + full, secret, until)
+    return NewRobot(int(row.id), shown, secret, until)
 
 
 async def find(tx: Tx, name: str) -> int | None:

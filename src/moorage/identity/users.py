@@ -73,10 +73,14 @@ _BUT_ONE = Statement(
     .where(user.c.deleted_at.is_(None), user.c.name != bindparam("name"))
     .order_by(user.c.id)
 )
+_OF_ISSUERS = select(user_identity.c.user_id).where(user_identity.c.issuer.startswith(bindparam("issuer")))
 _FROM_OUTSIDE = Statement(
     select(user.c.id, user.c.name)
-    .where(user.c.deleted_at.is_(None), user.c.id.in_(select(user_identity.c.user_id)))
+    .where(user.c.deleted_at.is_(None), user.c.id.in_(_OF_ISSUERS))
     .order_by(user.c.id)
+)
+_VOID_OUTSIDE = Statement(
+    update(user).where(user.c.deleted_at.is_(None), user.c.id.in_(_OF_ISSUERS)).values(**_STAMPS)
 )
 _FORGET_IDENTITIES = Statement(delete(user_identity).where(one_of(user_identity.c.user_id, "numbers")))
 _ADMINS = Statement(
@@ -259,9 +263,15 @@ async def all_but(db: Reader, name: str) -> dict[int, str]:
     return {int(row.id): str(row.name) for row in await db.all(_BUT_ONE, name=name)}
 
 
-async def from_outside(db: Reader) -> dict[int, str]:
-    """Give the numbers and names of users who came with an identity that somebody else vouches for."""
-    return {int(row.id): str(row.name) for row in await db.all(_FROM_OUTSIDE)}
+async def from_outside(db: Reader, issuer: str = "") -> dict[int, str]:
+    """Give the numbers and names of users who came with an identity that somebody else vouches for, called so at its start."""
+    return {int(row.id): str(row.name) for row in await db.all(_FROM_OUTSIDE, issuer=issuer)}
+
+
+async def sign_out_outside(tx: Tx, issuer: str) -> None:
+    """Void every token and session of those who came by an issuer that is called so at its start."""
+    await tx.run(_VOID_OUTSIDE, issuer=issuer, now=tx.at)
+    await tx.touch_access()
 
 
 async def remove_all(tx: Tx, numbers: Collection[int]) -> None:

@@ -77,6 +77,8 @@ class Metadata:
     token: str
     keys: str
     userinfo: str
+    end_session: str
+    """Where a browser goes to sign out there, too (RP-Initiated Logout 1.0, 2.1); empty if nowhere."""
     in_body: bool
     """Whether the client's secret goes into the body, because the provider takes it nowhere else."""
     names_itself: bool
@@ -211,10 +213,10 @@ class Issuers:
             )
         found = {
             name: given.get(f"{name}_endpoint", "") if name != "jwks" else given.get("jwks_uri", "")
-            for name in ("authorization", "token", "jwks", "userinfo")
+            for name in ("authorization", "token", "jwks", "userinfo", "end_session")
         }
         for name, url in found.items():
-            if name == "userinfo" and url == "":
+            if name in {"userinfo", "end_session"} and url == "":
                 continue
             try:
                 check_address(self.caller, url if isinstance(url, str) else "", of=issuer)
@@ -230,6 +232,7 @@ class Issuers:
             found["token"],
             found["jwks"],
             found["userinfo"],
+            found["end_session"],
             in_body=in_body,
             names_itself=itself,
         )

@@ -17,8 +17,7 @@ from sqlalchemy import bindparam, delete, select
 from moorage.db import Database, Statement, Tx, Vanished, insert
 from moorage.db.tables import event, outbox
 from moorage.errors import Unavailable
-from moorage.identity.accounts import ROBOT_PREFIX
-from moorage.identity.robots import GRANT_PREFIX
+from moorage.identity.accounts import GRANT_PREFIX, ROBOT_PREFIX
 
 TOGETHER = 60_000_000
 """Microseconds in which what is alike is counted in one row."""

@@ -19,10 +19,11 @@ from starlette.types import Scope
 from moorage import cookies
 from moorage.cloud import oidc_identities, oidc_providers, sessions
 from moorage.cloud.oidc_providers import Provider
-from moorage.cloud.oidc_sign_in import LASTS, Asked, Entered, FlowUnknown, Going, SignIns
+from moorage.cloud.oidc_sign_in import Asked, Entered, SignIns
 from moorage.cloud.sessions import Session, SessionInvalid
 from moorage.db import Tx
 from moorage.errors import Problem
+from moorage.outbound.oidc_codes import LASTS, FlowUnknown, Going
 from moorage.web import forms, sign_in
 from moorage.web.sign_in import LOGIN, OIDC, SESSIONS
 

@@ -16,12 +16,16 @@ from moorage.api.cloud.routes import Route
 from moorage.cloud import registries as ordered
 from moorage.cloud import registry_sign_in
 from moorage.cloud.errors import NotReady
-from moorage.cloud.registry_sign_in import Place, Provider
+from moorage.cloud.registry_sign_in import Place
 from moorage.identity import configuration
 from moorage.identity.keys import MasterKey
+from moorage.identity.oidc_settings import Provider
 
 _ONE: Final = "/cloud/project/{serviceName}/containerRegistry/{registryID}"
-_FIELDS: Final = tuple(one.name for one in fields(Provider))
+# What Harbor's API alone sets of a provider is none of these.
+_FIELDS: Final = tuple(
+    one.name for one in fields(Provider) if one.name not in {"extra_redirect_parms", "logout"}
+)
 
 
 @dataclass(frozen=True, slots=True)

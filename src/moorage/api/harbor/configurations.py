@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from moorage.api.harbor import answers as write
 from moorage.api.harbor.problems import Unauthorized
-from moorage.identity import configurable, configuration
+from moorage.identity import configurable, methods
 from moorage.registry.events import record
 
 if TYPE_CHECKING:
@@ -33,22 +33,19 @@ class Configurations:
         """Give all that can be set, and whether it is set here."""
         found = await configurable.values(ask.db)
         keys = configurable.KEYS
-        return write.given({name: {"value": found[name], "editable": not keys[name].fixed} for name in keys})
+        return write.given({name: {"value": found[name], "editable": not keys[name].fixed} for name in found})
 
     async def update(self, ask: Ask) -> Answer:
         """Set some of it."""
         given = ask.read(dict[str, object])
+        place = methods.Place(ask.access.master, ask.registry.entry.uuid)
 
         async def work(tx: Tx) -> None:
-            now = await configurable.values(tx)
-            changed = configurable.changes(now, given)
-            if not changed:
-                return
-            await configuration.put(tx, changed)
-            before = {name: now[name] for name in changed}
-            await record(
-                tx, "configuration.update", ask.origin, target="configuration", before=before, after=changed
-            )
+            before, after = await methods.configure(tx, place, given)
+            if after:
+                await record(
+                    tx, "configuration.update", ask.origin, target="configuration", before=before, after=after
+                )
 
         await ask.db.change(work)
         return write.done()

@@ -215,7 +215,7 @@ async def _require_creatable(ask: Ask) -> None:
         if not csrf.cookie(ask.scope, csrf.SESSION):
             raise Forbidden("self-registration cannot be triggered via API")
     mode = await configuration.auth_mode(ask.db)
-    if mode != configuration.LOCAL:
+    if mode == configuration.IAM:
         raise Forbidden(f"creating local user is not allowed under auth mode: {mode}")
 
 

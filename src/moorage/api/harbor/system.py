@@ -11,7 +11,7 @@ from moorage.api.harbor import seeing
 from moorage.api.harbor.problems import BadRequest, Forbidden, NotFound
 from moorage.db.pages import Asked, Condition, How
 from moorage.errors import Unavailable
-from moorage.identity import configurable, members, roles
+from moorage.identity import configurable, configuration, members, roles
 from moorage.identity.roles import CUSTOM, Role
 from moorage.registry import project_pages, quotas, repository_pages
 from moorage.registry.project_pages import PUBLIC, Audience
@@ -67,6 +67,8 @@ class System:
         found = await configurable.values(ask.db)
         names = ("auth_mode", "primary_auth_mode", configurable.SELF_REGISTRATION, configurable.BANNER)
         told: dict[str, object] = {name: found[name] for name in names}
+        if found["auth_mode"] == configuration.OIDC:
+            told["oidc_provider_name"] = found["oidc_name"]
         if not ask.caller.is_anonymous:
             host = ask.header(b"host")
             told |= {

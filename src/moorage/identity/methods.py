@@ -1,0 +1,110 @@
+"""The ways in which people sign in to a registry: several at once, each turned on and off by its own administrators.
+
+    db_auth     by passwords of the registry's own, and no other way
+    oidc_auth   by its OpenID provider's word, too
+    ldap_auth   by its LDAP server's, too
+    iam_auth    as the provider's API alone sets it, and ends it
+
+Passwords of the registry's own are good under each of the first three. Under ``oidc_auth`` and ``ldap_auth`` each of the two is on
+that is configured: the mode says which one clients show first. Nobody's account is touched when a way is turned on; when one is
+turned off, whoever came by it is signed out, and comes in again when it is on again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from moorage.identity import configurable, configuration, oidc_settings, users
+from moorage.identity.configurable import ConfigurationFixed, ConfigurationInvalid
+from moorage.identity.configuration import AUTH_MODE, IAM, LDAP, OIDC
+from moorage.identity.oidc_settings import OidcInvalid, Provider
+
+if TYPE_CHECKING:
+    from moorage.db import Reader, Tx
+    from moorage.identity.keys import MasterKey
+
+ENDPOINT: Final = "oidc_endpoint"
+LDAP_URL: Final = "ldap_url"
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """Which ways are on beside the registry's own passwords, and which one clients show first."""
+
+    mode: str
+    oidc: bool
+    ldap: bool
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Methods:
+        """Tell by what is set."""
+        mode = settings[AUTH_MODE]
+        outside = mode in {OIDC, LDAP}
+        return cls(
+            mode, oidc=outside and bool(settings[ENDPOINT]), ldap=outside and bool(settings.get(LDAP_URL))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What secrets are wrapped by, and for which registry."""
+
+    master: MasterKey
+    registry: str
+
+
+async def on(reader: Reader) -> Methods:
+    """Say which ways are on."""
+    found = await configuration.get(reader, AUTH_MODE, ENDPOINT, LDAP_URL)
+    texts = {name: found[name].text if name in found else "" for name in (AUTH_MODE, ENDPOINT, LDAP_URL)}
+    return Methods.of({**texts, AUTH_MODE: texts[AUTH_MODE] or configuration.LOCAL})
+
+
+async def configure(
+    tx: Tx, place: Place, given: Mapping[str, object]
+) -> tuple[dict[str, object], dict[str, object]]:
+    """Set some of the configuration, and give what was and what is; raise ConfigurationInvalid or ConfigurationFixed."""
+    now = await configurable.values(tx)
+    changed, secrets = configurable.changes(now, given), configurable.secrets(given)
+    after = now | {name: configurable.KEYS[name].read(text) for name, text in changed.items()}
+    if IAM in {now[AUTH_MODE], after[AUTH_MODE]} and AUTH_MODE in changed:
+        raise ConfigurationFixed(
+            "auth_mode cannot be changed here while people sign in by IAM: it is ended through the provider's API",
+            name=AUTH_MODE,
+        )
+    await _check_oidc(tx, after, changed, secrets)
+    await configuration.put(tx, changed)
+    for name, text in secrets.items():
+        await configuration.put_secret(tx, place.master, place.registry, name, text)
+    if Methods.of(after).oidc:
+        await oidc_settings.ensure_known(tx)
+    if Methods.of(now).oidc and (not Methods.of(after).oidc or now[ENDPOINT] != after[ENDPOINT]):
+        await users.sign_out_outside(tx, str(now[ENDPOINT]))
+    hidden = dict.fromkeys(secrets, "a secret")
+    return {name: now[name] for name in changed}, {**changed, **hidden}
+
+
+async def _check_oidc(
+    tx: Tx, after: Mapping[str, object], changed: Mapping[str, str], secrets: Mapping[str, str]
+) -> None:
+    """Raise ConfigurationInvalid unless what is set of an OpenID provider can be, and is all there where people sign in by it."""
+    touched = AUTH_MODE in changed or any(
+        name.startswith(oidc_settings.PREFIX) for name in (*changed, *secrets)
+    )
+    if not touched:
+        return
+    names = [one.name for one in fields(Provider) if one.name != "client_secret"]
+    given: dict[str, Any] = {name: after[f"{oidc_settings.PREFIX}{name}"] for name in names}
+    secret = secrets.get(oidc_settings.SECRET, "")
+    provider = Provider(**given, client_secret=secret)
+    kept = oidc_settings.SECRET in await configuration.get(tx, oidc_settings.SECRET)
+    try:
+        if after[AUTH_MODE] == OIDC or Methods.of(after).oidc:
+            oidc_settings.check(provider, secret_kept=kept)
+        else:
+            oidc_settings.check_given(provider)
+    except OidcInvalid as problem:
+        name, rule = problem.detail["name"], problem.detail["rule"]
+        raise ConfigurationInvalid(f"{name}: {rule}", name=name) from None
