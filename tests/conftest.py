@@ -12,6 +12,7 @@ from tests.servers.passwords import CHEAP
 
 pytest_plugins = (
     "tests.functional.http_world",
+    "tests.servers.directory",
     "tests.servers.postgres",
     "tests.servers.redis",
     "tests.servers.seaweedfs",
@@ -48,6 +49,7 @@ ON_UVLOOP = {
     "test_http_protocol.py",
     "test_http_tls.py",
     "test_http_transfers.py",
+    "test_ldap_client.py",
     "test_slow_transfers.py",
 }
 

@@ -110,7 +110,7 @@ async def test_however_many_addresses_a_name_has_they_have_one_deadline(
             one = waiting.enter_context(socket.socket())
             one.settimeout(0)
             one.connect_ex(deaf.getsockname())
-        monkeypatch.setattr(Caller, "_resolved", resolved)
+        monkeypatch.setattr(Caller, "addresses", resolved)
         monkeypatch.setattr(socket, "create_connection", counted)
         with pytest.raises(NotAsked, match="cannot be reached"):
             await Caller(HERE.allowed, seconds=0.5).post(f"http://a:{deaf.getsockname()[1]}/", b"{}", {})

@@ -116,9 +116,8 @@ class Caller:
 
     def may(self, address: Address) -> bool:
         """Say whether an address may be called."""
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if any(address.version == one.version and address in one for one in self.allowed):
+        address = _unmapped(address)
+        if self.is_allowed(address):
             return True
         if isinstance(address, IPv6Address) and (
             address.scope_id is not None or any(address in one for one in _CARRIERS)
@@ -127,6 +126,11 @@ class Caller:
         return address.is_global and not (
             address.is_multicast or address.is_reserved or address.is_loopback or address.is_link_local
         )
+
+    def is_allowed(self, address: Address) -> bool:
+        """Say whether the operator has named an address's network as one that may be called."""
+        address = _unmapped(address)
+        return any(address.version == one.version and address in one for one in self.allowed)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """Send a body and give the answer's status, or raise NotAsked."""
@@ -144,23 +148,24 @@ class Caller:
     async def _ask(self, call: Call) -> Answered:
         try:
             async with asyncio.timeout(self.seconds):
-                addresses = await self._resolved(call.target)
+                addresses = await self.addresses(call.target.host, call.target.port)
         except TimeoutError:
             raise NotAsked(f"{call.target.host} was not found in time") from None
         # None is the loop's own threads.
         return await asyncio.get_running_loop().run_in_executor(self.threads, self._answer, call, addresses)
 
-    async def _resolved(self, target: Target) -> list[str]:
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Give the addresses of a host, each of which may be called; or raise NotAsked."""
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             # What no name server may be asked is an error in how it is written.
-            raise NotAsked(f"{target.host} is not found: {error}") from None
+            raise NotAsked(f"{host} is not found: {error}") from None
         addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
         for address in addresses:
             if not self.may(ip_address(address)):
-                raise NotAsked(f"{target.host} is {address}, which is no public address: it is not called")
+                raise NotAsked(f"{host} is {address}, which is no public address: it is not called")
         return addresses
 
     def _answer(self, call: Call, addresses: Sequence[str]) -> Answered:
@@ -204,6 +209,12 @@ class Caller:
         if connection.late:
             raise NotAsked(f"{host} did not answer wholly within {self.seconds:g} s")
         return Answered(answer.status, read)
+
+
+def _unmapped(address: Address) -> Address:
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
 
 
 class _Pinned(http.client.HTTPConnection):
