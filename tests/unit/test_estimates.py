@@ -69,7 +69,10 @@ def test_figures_that_are_there_are_not_written_again(path: Path):
 def test_figures_that_somebody_gathered_are_put_right_with_the_next_upgrade(path: Path):
     told = figures(path)
     with sqlite3.connect(path) as connection:
-        connection.execute("INSERT INTO registry VALUES (1, 1, 0, NULL, -1, 0, 0, 1, 1, 1, 0)")
+        connection.execute(
+            "INSERT INTO registry (registry_id, clock, limit_bytes, lease, trash_window, backup_window)"
+            " VALUES (1, 1, -1, 1, 1, 1)"
+        )
         connection.execute("ANALYZE")
     gathered = figures(path)
 

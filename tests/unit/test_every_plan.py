@@ -26,6 +26,7 @@ WHOLE = {
     "db.destroying.*": "it counts a whole registry, and destroys it",
     "registry.recount.*": "it checks a whole registry",
     "registry.mending.*": "it mends a whole registry",
+    "registry.counters.*": "it checks a whole registry, and mends it",
     "registry.dooming._ALARM": "it checks all that is doomed, once after a collection",
     "registry.relay._ANY": "an outbox is emptied each second",
     "registry.relay._FIRST": "an outbox is emptied each second",

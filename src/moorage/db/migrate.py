@@ -82,11 +82,11 @@ class Family:
 
     def metadata(self) -> MetaData:
         """Give the tables as the code has them."""
-        from moorage.db import cell, platform_sign_in, tables  # noqa: PLC0415 - 20 ms that only migrations need.
+        from moorage.db import cell, counting, platform_sign_in  # noqa: PLC0415 - 20 ms that only migrations need.
 
         # Whoever has read the tables of sign-in has read the platform's others, which they refer to.
         whole = platform_sign_in.browser_session.metadata
-        known = {"registry": tables.metadata, "cell": cell.metadata, "platform": whole}
+        known = {"registry": counting.COUNTED, "cell": cell.metadata, "platform": whole}
         return known[self.name]
 
     def check(self, version: str | None) -> None:

@@ -12,6 +12,7 @@ All integers are 64 bits, all times are microseconds since 1970 UTC, all digests
 (1 = sha256, 2 = sha512) and then the raw hash. Names compare as ASCII on both engines. Ids are never reused.
 """
 
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -54,6 +55,16 @@ def _big(name: str, *, null: bool = False, default: int | None = None) -> Column
 def _to(table: str, name: str, *, null: bool = False) -> Column[int]:
     """Declare a column that names a row of *table*, of the same registry."""
     return Column(name, BIG, nullable=null, info={"to": table})
+
+
+def _sum(name: str) -> Column[int]:
+    """Declare what the database counts by itself (`db.counting`), and no statement writes."""
+    return Column(name, BIG, nullable=False, server_default=text("0"), info={"counted": True})
+
+
+def _told(name: str, kind: TypeEngine[Any]) -> Column[Any]:
+    """Declare what the database tells by itself of a row, from others; null: not told yet."""
+    return Column(name, kind, nullable=True, info={"counted": True})
 
 
 def _flag(name: str) -> Column[int]:
@@ -120,6 +131,7 @@ registry = _table(
     _big("limit_bytes"), _big("used", default=0), _big("trash", default=0),
     _big("lease"), _big("trash_window"), _big("backup_window"),
     _flag("creates_projects"),
+    _sum("projects"), _sum("public_projects"), _sum("repositories"), _sum("public_repositories"),
     _key(),
     CheckConstraint("used >= 0", name="registry_used"), CheckConstraint("trash >= 0", name="registry_trash"),
 )
@@ -130,6 +142,7 @@ project = _table(
     _big("used", default=0), _big("trash", default=0), _big("loose_window", null=True),
     _big("owner_id", null=True), _ascii("state", default="live"),
     _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
+    _sum("repositories"), _sum("artifacts"),
     CheckConstraint("used >= 0", name="project_used"), CheckConstraint("trash >= 0", name="project_trash"),
 )
 _index("project_name", project, "name", unique=True, where="deleted_at IS NULL")
@@ -146,6 +159,7 @@ repository = _table(
     "repository", "content",
     _id(), _to("project", "project_id"), _ascii("name"), _ascii("description", default=""),
     _ascii("state", default="live"), _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
+    _sum("artifacts"), _sum("pulls"),
 )
 _index("repository_name", repository, "name", unique=True, where="deleted_at IS NULL")
 _index("repository_project", repository, "project_id", "name")
@@ -193,6 +207,7 @@ _index("repository_blob_review", repository_blob, "review_at", where="review_at 
 # never null where there is a subject; ``loose_since`` says since when no tag, live index or live subject holds it.
 # ``kind`` is the type of artifact, ``config_type`` its config's media type and ``facts`` (JSON) what the management
 # API shows of it: null until somebody looks, so that a push writes none of them, on this schema and the one before.
+# ``shown`` says whether lists show it, and ``project_id`` in which project it is: told by the database.
 manifest = _table(
     "manifest", "content",
     _id(), _to("repository", "repository_id"), _bytes("digest"),
@@ -201,6 +216,7 @@ manifest = _table(
     _big("loose_since", null=True),
     _bytes("body"),
     _ascii("kind", null=True), _ascii("config_type", null=True), _ascii("facts", null=True),
+    _told("shown", SMALL), _told("project_id", BIG),
 )
 _index("manifest_digest", manifest, "repository_id", "digest", unique=True)
 _index("manifest_pushed", manifest, "repository_id", "pushed_at", "id", where="deleted_at IS NULL")
@@ -208,6 +224,8 @@ _index("manifest_trash", manifest, "repository_id", "deleted_at", "id", where="d
 _index("manifest_deleted", manifest, "deleted_at", where="deleted_at IS NOT NULL")
 _index("manifest_kindless", manifest, "repository_id", "id", where="kind IS NULL AND deleted_at IS NULL")
 _index("manifest_loose", manifest, "loose_since", where="loose_since IS NOT NULL")
+_index("manifest_listed", manifest, "repository_id", "pushed_at", "id", "kind", where="shown = 1")
+_index("manifest_of_project", manifest, "project_id", "pushed_at", "id", "kind", "repository_id", where="shown = 1")
 _index("manifest_subject", manifest, "repository_id", "subject", "artifact_type", "id",
        where="subject IS NOT NULL AND deleted_at IS NULL")
 
@@ -255,6 +273,8 @@ label = _table(
     _ascii("colour", default=""), _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
 )
 _index("label_name", label, "project_id", "name", where="deleted_at IS NULL")
+_index("label_listed", label, "project_id", "name", "id", where="deleted_at IS NULL")
+_index("label_global", label, "name", "id", where="deleted_at IS NULL AND project_id IS NULL")
 
 manifest_label = _table(
     "manifest_label", "content",
@@ -338,6 +358,7 @@ user = _table(
     _big("created_at"), _big("updated_at", null=True), _big("deleted_at", null=True),
 )
 _index("user_name", user, "name", unique=True, where="deleted_at IS NULL")
+_index("user_listed", user, "name", "id", where="deleted_at IS NULL")
 _index("user_email", user, "email", where="deleted_at IS NULL")
 
 # An external identity is what its issuer calls it, never a mail address or a name.
@@ -355,6 +376,7 @@ user_group = _table(
     _big("deleted_at", null=True),
 )
 _index("user_group_name", user_group, "source", "name", where="deleted_at IS NULL")
+_index("user_group_listed", user_group, "name", "id", where="deleted_at IS NULL")
 
 user_group_member = _table(
     "user_group_member", "access",
@@ -368,12 +390,13 @@ member = _table(
     "member", "access",
     _id(), _to("project", "project_id"), _to("user", "user_id", null=True),
     _to("user_group", "group_id", null=True), _big("role"), _big("created_at"),
-    _big("updated_at", null=True),
+    _big("updated_at", null=True), _told("name", ASCII),
     CheckConstraint("(user_id IS NULL) <> (group_id IS NULL)", name="member_one"),
 )
 _index("member_user", member, "user_id", "project_id", unique=True, where="user_id IS NOT NULL")
 _index("member_group", member, "group_id", "project_id", unique=True, where="group_id IS NOT NULL")
 _index("member_project", member, "project_id")
+_index("member_listed", member, "project_id", "name", "id", "role")
 
 # Roles that a registry has beside Harbor's five: of the whole registry, or of one project. A member holds one under its
 # ``id`` and a hundred.
@@ -420,6 +443,8 @@ robot = _table(
 )
 _index("robot_name", robot, "name", unique=True, where="deleted_at IS NULL")
 _index("robot_project", robot, "project_id")
+_index("robot_of_project", robot, "project_id", "name", "id", where="deleted_at IS NULL")
+_index("robot_of_system", robot, "name", "id", where="deleted_at IS NULL AND project_id IS NULL")
 
 # ``namespace``: "/" for the system, a project's name, or "*" for every project.
 robot_permission = _table(

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Column, Table, and_, bindparam, func, or_, select
 
 from moorage.db import Database, Reader, Statement, Tx, insert
-from moorage.db.tables import blob, doomed, metadata, registry, upload, upload_part
+from moorage.db.tables import blob, doomed, metadata, pull_stat, registry, upload, upload_part
 from moorage.oci.digests import Digest
 from moorage.storage import BlobStore, Hasher, Key
 
@@ -42,7 +42,8 @@ class Copied:
 
 
 def _data(table: Table) -> list[Column[Any]]:
-    return [column for column in table.c if column.name != "registry_id"]
+    """Give what is copied of a row: not what the database counts itself where the rows arrive."""
+    return [column for column in table.c if column.name != "registry_id" and not column.info.get("counted")]
 
 
 @cache
@@ -84,7 +85,8 @@ def _after(keys: Sequence[Column[Any]]) -> Any:
 async def rows(source: Database, target: Database) -> int:
     """Copy every row of a registry of one moment into an empty database of the same schema, and give how many."""
     async with source.snapshot() as moment:
-        tables = sorted(metadata.sorted_tables, key=lambda one: one is not registry)
+        # Pulls are counted with the manifests they are of, so these come before them.
+        tables = sorted(metadata.sorted_tables, key=lambda one: (one is not registry, one is pull_stat))
         return await of_moment(moment, target, [one for one in tables if one.name not in LEFT_BEHIND])
 
 

@@ -15,7 +15,8 @@ from moorage.db import Database, Reader, Statement, Tx, insert, one_of
 from moorage.db.tables import blob, doomed, manifest, manifest_blob, registry, repository, upload_part
 from moorage.oci.digests import Digest
 from moorage.registry import mending
-from moorage.registry.recount import Finding, recount
+from moorage.registry.findings import Finding
+from moorage.registry.recount import recount
 from moorage.storage import BlobStore, Hasher, Key, Missing, Stored
 
 DAY = 86_400_000_000

@@ -17,7 +17,7 @@ from moorage.db.tables import (
     tag,
 )
 from moorage.oci.names import RepositoryName
-from moorage.registry import recount, trash
+from moorage.registry import counters, recount, trash
 from moorage.registry.errors import QuotaExceeded
 from moorage.registry.events import SYSTEM
 from moorage.registry.projects import LIVE
@@ -165,6 +165,7 @@ async def _recounted(tx: Tx) -> None:
     used, in_trash = await recount.sums(tx)
     await tx.run(_SET_REGISTRY, bytes_used=used, bytes_trash=in_trash)
     await tx.run(_SETTLE, at=tx.at)
+    await counters.mend(tx)
 
 
 async def _rescue(db: Database, home: Repository, manifest_id: int) -> None:

@@ -5,7 +5,6 @@ truth. At every moment, the middle of a storm included, the two agree.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, case, exists, func, or_, select
@@ -24,24 +23,13 @@ from moorage.db.tables import (
     tag,
 )
 from moorage.oci.digests import Digest
+from moorage.registry import counters
+from moorage.registry.findings import Finding
 from moorage.registry.holding import HELD
 from moorage.registry.projects import LIVE
 
 _link = repository_blob.c
 _m = manifest.c
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it must be: of which kind, where, and what it should be."""
-
-    kind: str
-    what: str
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.what}: {self.found}, should be {self.expected}"
 
 
 def _sum(column: Any) -> Any:
@@ -357,4 +345,5 @@ _CHECKS: tuple[tuple[Statement, Callable[[Any], Finding]], ...] = (
             "null" if row.loose_since is None else str(row.loose_since),
         ),
     ),
+    *counters.CHECKS,
 )

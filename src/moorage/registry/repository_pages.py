@@ -9,26 +9,12 @@ from sqlalchemy import bindparam, func, or_, select
 
 from moorage.db import Statement, one_of, pages
 from moorage.db.pages import Asked, Condition, How, Listing
-from moorage.db.tables import manifest, project, pull_stat, repository
-from moorage.registry import project_pages, shown
+from moorage.db.tables import project, repository
+from moorage.registry import project_pages
 
 if TYPE_CHECKING:
     from moorage.db import Reader
     from moorage.registry.project_pages import Audience
-
-_artifacts = (
-    select(func.count())
-    .where(manifest.c.repository_id == repository.c.id, *shown.shown())
-    .correlate(repository)
-    .scalar_subquery()
-)
-_pulls = (
-    select(func.coalesce(func.sum(pull_stat.c.pulls), 0))
-    .select_from(manifest.join(pull_stat, pull_stat.c.manifest_id == manifest.c.id))
-    .where(manifest.c.repository_id == repository.c.id)
-    .correlate(repository)
-    .scalar_subquery()
-)
 
 
 def _seen(*which: Any) -> Any:
@@ -44,8 +30,8 @@ def _listing(*where: Any) -> Listing:
             repository.c.description,
             repository.c.created_at,
             func.coalesce(repository.c.updated_at, repository.c.created_at).label("updated_at"),
-            _artifacts.label("artifacts"),
-            _pulls.label("pulls"),
+            repository.c.artifacts,
+            repository.c.pulls,
         ),
         source=repository,
         id=repository.c.id,
@@ -64,7 +50,7 @@ def _listing(*where: Any) -> Listing:
 
 _OF_PROJECT = _listing(repository.c.project_id == bindparam("project"))
 _COUNTS = Statement(
-    select(repository.c.id, _artifacts.label("artifacts"), _pulls.label("pulls")).where(
+    select(repository.c.id, repository.c.artifacts, repository.c.pulls).where(
         one_of(repository.c.id, "repositories")
     )
 )

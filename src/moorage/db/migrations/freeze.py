@@ -17,6 +17,7 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDDLCompiler
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from moorage.db import counting
 from moorage.db.migrate import CELL, PLATFORM, REGISTRY, Family
 
 _BETWEEN = ";\n\n"
@@ -58,6 +59,7 @@ def ddl(family: Family, dialect: Any) -> list[str]:
         made.append(str(CreateTable(table).compile(dialect=dialect)))
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
         made.extend(str(CreateIndex(index).compile(dialect=dialect)) for index in indexes)
+    made.extend(counting.ddl(dialect.name) if family is REGISTRY else [])
     return ["\n".join(line.rstrip() for line in text.strip().splitlines()) for text in made]
 
 
