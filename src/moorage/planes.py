@@ -23,6 +23,8 @@ from moorage.errors import Unavailable
 from moorage.identity.access import Access
 from moorage.identity.guesses import Guesses
 from moorage.identity.passwords import Passwords
+from moorage.outbound import http as outbound
+from moorage.outbound import key_sets
 from moorage.registry import fsck as checks
 from moorage.registry.address_rules import AddressRules, Part
 from moorage.registry.directory import LOOPBACK, Directory, Entry, Suspension
@@ -256,6 +258,8 @@ def opener(
     )
 
     known = pacing.peers(parts, SERVES)
+    outside = outbound.Caller(set_.telling.call_networks).apart(key_sets.SECONDS, key_sets.THREADS)
+    issuers = key_sets.KeySets(outside, parts.cell.now)
 
     def leases(entry: Entry) -> Leases:
         workers = set_.listening.workers
@@ -276,6 +280,7 @@ def opener(
             passwords,
             token_life=int(set_.entering.token_lifetime),
             refresh_life=int(set_.entering.refresh_lifetime * SECOND),
+            key_sets=issuers,
         )
         uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
         slots = Slots(0, asked.parallel_wait, leases(entry))

@@ -195,8 +195,8 @@ async def test_an_authorization_header_that_says_nothing_is_refused(world: World
 @pytest.mark.parametrize(
     ("form", "status", "says"),
     [
-        ({"grant_type": "implicit"}, 400, "grant_type is password or refresh_token"),
-        ({}, 400, "grant_type is password or refresh_token"),
+        ({"grant_type": "implicit"}, 400, "grant_type is password, refresh_token or urn:"),
+        ({}, 400, "grant_type is password, refresh_token or urn:"),
         (
             {"grant_type": "password", "service": "other", "username": "guest", "password": PASSWORD},
             400,

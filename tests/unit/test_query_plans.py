@@ -127,6 +127,8 @@ INSERT INTO repository_grant (registry_id, project_id, user_id, pattern, permiss
   SELECT 1, 1 + n % 20, 1 + n, '', '', 0, 0 FROM generate_series(1, 3000) n;
 INSERT INTO repository_grant (registry_id, project_id, robot_id, pattern, permissions, created_at, updated_at)
   SELECT 1, 1 + n % 20, 1 + n, '', '', 0, 0 FROM generate_series(1, 3000) n;
+INSERT INTO robot_trust (registry_id, robot_id, issuer, audience, claims, created_at)
+  SELECT 1, n, 'i' || n % 1000, '', '', 0 FROM generate_series(1, 5000) n;
 INSERT INTO label (registry_id, name, created_at) SELECT 1, 'l' || n, 0 FROM generate_series(1, 100) n;
 INSERT INTO manifest_label (registry_id, manifest_id, label_id, at)
   SELECT 1, n, 1 + n % 100, 0 FROM generate_series(1, 5000) n;

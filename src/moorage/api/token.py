@@ -17,7 +17,7 @@ import msgspec
 
 from moorage.api.dialects import Answer, header, oci
 from moorage.errors import Problem, StorageFull
-from moorage.identity import scopes
+from moorage.identity import keyless, scopes
 from moorage.identity.access import name_and_password
 from moorage.identity.passwords import lane_of
 from moorage.identity.tokens import SERVICE
@@ -46,6 +46,8 @@ LONGEST_SCOPES: Final = 8 * 1024
 _MOST_FIELDS = 200
 _SCOPE_AS_JSON = 80
 _FORM = "application/x-www-form-urlencoded"
+_ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type, no token
+_SUBJECT_TYPES: Final = frozenset(f"urn:ietf:params:oauth:token-type:{one}" for one in ("jwt", "id_token"))
 _YES = frozenset({"true", "1"})
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 # Clients look for the last of the two schemes' names in the header, so no value may hold either.
@@ -166,6 +168,7 @@ class TokenService:
         _check_service(fields)
         asked = _scopes(fields)
         refresh = ""
+        more: dict[str, str] = {}
         match _one(fields, "grant_type"):
             case "password":
                 name, password = _one(fields, "username"), _one(fields, "password")
@@ -177,10 +180,30 @@ class TokenService:
                 refresh = _one(fields, "refresh_token")
                 account = await self.access.refreshed(refresh)
                 await self._count(account, scope)
+            case keyless.EXCHANGE:
+                account = await self._exchanged(fields, scope)
+                more = {"issued_token_type": _ACCESS_TOKEN, "token_type": "Bearer"}
             case other:
-                raise TokenRequestInvalid("grant_type is password or refresh_token", grant_type=other[:64])
+                raise TokenRequestInvalid(
+                    f"grant_type is password, refresh_token or {keyless.EXCHANGE}", grant_type=other[:64]
+                )
         issued, given = await self.access.issue(account, asked)
-        return _granted(issued, refresh, given)
+        return _granted(issued, refresh, given, **more)
+
+    async def _exchanged(self, fields: Fields, scope: Scope) -> Account:
+        """Give the robot that another's token signs in (RFC 8693, 2.1): by *client_id*, or the one that trusts it."""
+        if _one(fields, "subject_token_type") not in _SUBJECT_TYPES:
+            raise TokenRequestInvalid(f"subject_token_type is one of {', '.join(sorted(_SUBJECT_TYPES))}")
+        if _one(fields, "requested_token_type") not in {"", _ACCESS_TOKEN} or _one(fields, "actor_token"):
+            raise TokenRequestInvalid(f"a token is exchanged for {_ACCESS_TOKEN} alone, and for oneself")
+        name, token = _one(fields, "client_id") or keyless.ANY_ROBOT, _one(fields, "subject_token")
+        if not keyless.is_name(name) or not keyless.is_token(token):
+            raise TokenRequestInvalid(
+                "subject_token is a signed token, and client_id a robot's whole name, or left out"
+            )
+        account = await self.access.sign_in(name, token, address=_address(scope))
+        await self._count(account, scope)
+        return account
 
     async def _count(self, account: Account | None, scope: Scope) -> None:
         """Count a token, before anything is made of it, or raise RateExceeded."""
@@ -191,6 +214,8 @@ class TokenService:
     async def _refresh_token(self, account: Account, fields: Fields) -> str:
         """Make a refresh token, or none where there is no room for it: the client goes on with what it has."""
         client = _one(fields, "client_id")
+        if account.passing:
+            return ""
         try:
             return await self.access.issue_refresh_token(account.caller, client=client)
         except StorageFull as full:
@@ -198,13 +223,14 @@ class TokenService:
             return ""
 
 
-def _granted(issued: Issued, refresh: str, given: Sequence[TokenScope] | None = None) -> Answer:
+def _granted(issued: Issued, refresh: str, given: Sequence[TokenScope] | None = None, **more: str) -> Answer:
     made = datetime.fromtimestamp(issued.issued_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     content: dict[str, object] = {
         "token": issued.text,
         "access_token": issued.text,
         "expires_in": issued.expires_at - issued.issued_at,
         "issued_at": made,
+        **more,
     }
     if refresh:
         content["refresh_token"] = refresh

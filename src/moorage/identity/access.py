@@ -12,20 +12,33 @@ import binascii
 import contextlib
 import hashlib
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from moorage.errors import StorageFull
-from moorage.identity import accounts, held, refresh, repository_grants, roles, scopes, tokens, users
+from moorage.identity import (
+    accounts,
+    held,
+    keyless,
+    refresh,
+    repository_grants,
+    roles,
+    scopes,
+    tokens,
+    users,
+)
 from moorage.identity.callers import ANONYMOUS, Caller
 from moorage.identity.held import Held
+from moorage.identity.keyless import Keyless
 from moorage.identity.robot_use import Used
 from moorage.identity.roles import Permission
 from moorage.identity.scopes import Scope
 from moorage.identity.tokens import Grants, Tokens
 from moorage.oci.errors import NameInvalid, Unauthorized
 from moorage.oci.names import RepositoryName
+from moorage.outbound import http
+from moorage.outbound.key_sets import KeySets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -122,16 +135,19 @@ class Access:
         *,
         token_life: int = tokens.LIFE,
         refresh_life: int = refresh.LIFE,
+        key_sets: KeySets | None = None,
     ) -> None:
         """Work on the rows of the registry whose lasting name (its uuid) is *registry*.
 
-        Access tokens live for seconds, refresh tokens for microseconds after their last use.
+        Access tokens live for seconds, refresh tokens for microseconds after their last use. *key_sets* are those of whoever
+        has signed tokens that robots trust.
         """
         self.db = db
         self.master = master
         self.tokens = Tokens(db, registry, master)
         self.token_life = max(60, min(token_life, tokens.LONGEST_LIFE))
         self.used = Used(db)
+        self.keyless = Keyless(db, key_sets or KeySets(http.Caller(), db.now))
         self._refresh_life = refresh_life
         self._passwords = passwords
         self._known = _Known(tokens.NEVER)
@@ -157,6 +173,8 @@ class Access:
 
     async def sign_in(self, name: str, password: str, *, address: str = "") -> Account:
         """Give the account of this name and password, or raise Unauthorized: never saying which is wrong."""
+        if keyless.is_token(password) and keyless.is_name(name):
+            return await self._by_token(name, password)
         found = await self._named(name)
         if accounts.is_robots(name):
             right = await self._is_secret(found, password, address=address, name=name)
@@ -173,6 +191,21 @@ class Access:
             with contextlib.suppress(StorageFull):
                 await users.rehash(self.db, found, hashed)
         return found
+
+    async def _by_token(self, name: str, token: str) -> Account:
+        """Give the robot that a token of another's signs in: for a while that no token of ours outlives."""
+        asked: int | None = None
+        if name != keyless.ANY_ROBOT:
+            named = await self._named(name)
+            # A robot that is not there trusts nobody: whoever shows a token learns no more than of one that is.
+            asked = named.caller.id if named else 0
+        found = await self._subject("robot", await self.keyless.robot(asked, token))
+        now = self.db.now()
+        if found is None or not found.works(now):
+            raise Unauthorized(keyless.WRONG)
+        self.used.note(found.caller.id)
+        ends = now + keyless.LIFE * tokens.SECOND
+        return replace(found, expires_at=min(found.expires_at or ends, ends), passing=True)
 
     async def hash(self, password: str) -> str:
         """Hash a password that is to be kept."""

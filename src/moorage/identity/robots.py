@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import bindparam, delete, select, update
 
 from moorage.db import Statement, insert
-from moorage.db.tables import project, robot, robot_permission
+from moorage.db.tables import project, robot, robot_permission, robot_trust
 from moorage.errors import Problem
 from moorage.identity import accounts, roles
 from moorage.identity.accounts import GRANT_PREFIX, Grant
@@ -90,6 +90,8 @@ _DESCRIBE = Statement(
 _DELETE = Statement(
     update(robot).where(*_HERE).values(deleted_at=bindparam("now"), disabled=1, valid_from=bindparam("now"))
 )
+_VOID = Statement(update(robot).where(*_HERE).values(**_STAMPS))
+_TRUST_NOBODY = Statement(delete(robot_trust).where(robot_trust.c.robot_id == bindparam("robot")))
 _OF_PROJECT = Statement(
     select(robot.c.id).where(robot.c.project_id == bindparam("project"), robot.c.deleted_at.is_(None))
 )
@@ -268,10 +270,16 @@ async def describe(tx: Tx, number: int, *, description: str, days: int, expires_
     await _change(tx, _DESCRIBE, number, description=description, duration=days, expires_at=expires_at)
 
 
+async def void_tokens(tx: Tx, number: int) -> None:
+    """Void every token that a robot was given so far; what signs it in is as it was."""
+    await _change(tx, _VOID, number)
+
+
 async def remove(tx: Tx, number: int) -> None:
     """Delete a robot. The number is never given again."""
     await _change(tx, _DELETE, number)
     await tx.run(_TAKE_ALL, robot=number)
+    await tx.run(_TRUST_NOBODY, robot=number)
 
 
 async def remove_of_project(tx: Tx, project: int, name: str) -> None:

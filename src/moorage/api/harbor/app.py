@@ -32,6 +32,7 @@ from moorage.api.harbor.signing_in import PREFIX as SIGNING_IN
 from moorage.api.harbor.signing_in import SigningIn
 from moorage.api.harbor.system import System
 from moorage.api.harbor.tags import Tags
+from moorage.api.harbor.trusts import Trusts
 from moorage.api.http.bodies import Body
 from moorage.errors import Problem
 from moorage.identity.callers import ANONYMOUS
@@ -169,6 +170,7 @@ def table() -> Table:
         Tags().answers(),
         Robots().answers(),
         Roles().answers(),
+        Trusts().answers(),
         Additions().answers(),
     )
 

@@ -141,6 +141,11 @@ GetRobotByID -> Robot
 UpdateRobot robot!=Robot
 RefreshSec robotSec!=RobotSec -> RobotSec
 DeleteRobot
+listRobotTrusts q sort paged -> [RobotTrust]
+createRobotTrust trust!=NewRobotTrust -> 201 RobotTrust
+getRobotTrust -> RobotTrust
+updateRobotTrust trust!=NewRobotTrust
+deleteRobotTrust
 # role
 listRoles q paged project_id:int64 -> [Role]
 createRole role!=RoleReq -> 201

@@ -316,6 +316,12 @@ POST /roles createRole own
 GET /roles/{role_id} getRole own
 PUT /roles/{role_id} updateRole own
 DELETE /roles/{role_id} deleteRole own
+# robot
+GET /robots/{robot_id}/trusts listRobotTrusts own
+POST /robots/{robot_id}/trusts createRobotTrust own
+GET /robots/{robot_id}/trusts/{trust_id} getRobotTrust own
+PUT /robots/{robot_id}/trusts/{trust_id} updateRobotTrust own
+DELETE /robots/{robot_id}/trusts/{trust_id} deleteRobotTrust own
 """
 
 

@@ -106,11 +106,11 @@ class Robots:
 
     async def get(self, ask: Ask) -> Answer:
         """Give a robot."""
-        return answers.given(shown(await _robot(ask, "read")))
+        return answers.given(shown(await robot_in_path(ask, "read")))
 
     async def update(self, ask: Ask) -> Answer:
         """Change all of a robot but its name and its level."""
-        robot = await _editable(ask)
+        robot = await editable(ask)
         given = ask.read(NewRobot)
         grants = given.grants()
         days = robot.days if given.duration is None else given.duration
@@ -139,7 +139,7 @@ class Robots:
 
     async def refresh(self, ask: Ask) -> Answer:
         """Give a robot a new secret, made up here or by who asks; ``overlap`` keeps the one before it good so long."""
-        robot = await _editable(ask)
+        robot = await editable(ask)
         given = ask.read(NewSecret)
         overlap = given.overlap or 0
         if not 0 <= overlap <= LONGEST_OVERLAP:
@@ -159,7 +159,7 @@ class Robots:
 
     async def delete(self, ask: Ask) -> Answer:
         """Delete a robot: its name can be had again, its number never."""
-        robot = await _robot(ask, "delete")
+        robot = await robot_in_path(ask, "delete")
 
         async def work(tx: Tx) -> None:
             await robots.remove(tx, robot.id)
@@ -176,7 +176,7 @@ class Robots:
         return answers.done()
 
 
-async def _robot(ask: Ask, action: str) -> Robot:
+async def robot_in_path(ask: Ask, action: str) -> Robot:
     """Give the robot in the path, if the caller may do this to it; who may not is not told whether it is there."""
     robot = await robot_pages.get(ask.db, ask.number("robot_id"))
     if robot is not None and robot.project is not None:
@@ -188,8 +188,9 @@ async def _robot(ask: Ask, action: str) -> Robot:
     return robot or await robot_pages.require(ask.db, ask.number("robot_id"))
 
 
-async def _editable(ask: Ask) -> Robot:
-    robot = await _robot(ask, "update")
+async def editable(ask: Ask) -> Robot:
+    """Give the robot in the path, if the caller may change it and what signs it in."""
+    robot = await robot_in_path(ask, "update")
     if robot.is_providers:
         raise Forbidden(f"{robot.full_name} is the provider's, by a grant: it is ended, and not changed")
     return robot

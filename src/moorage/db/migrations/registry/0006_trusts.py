@@ -1,4 +1,10 @@
-"""What tokens of others a robot trusts."""
+"""What tokens of others a robot trusts.
+
+The release before knows nothing of them and signs robots in by their secrets alone. What a trust has signed in is held to the
+robot's own state, which it does know: whom a trust lets in no more, it lets in no more.
+"""
+
+from moorage.db.migrations.freeze import run_frozen
 
 revision = "0006"
 down_revision = "0005"
@@ -6,4 +12,5 @@ PHASE = "pre"
 
 
 def upgrade() -> None:
-    """Change nothing yet."""
+    """Make their table."""
+    run_frozen(__file__)
