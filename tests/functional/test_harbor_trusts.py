@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +16,8 @@ from moorage.identity import trusts
 from moorage.identity.roles import Role
 from moorage.registry import relay
 from tests.functional.test_harbor_robots import made, of_project, of_system, refusal
-from tests.worlds import World
+from tests.servers.lying_issuer import lying_issuer
+from tests.worlds import World, opened
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"], indirect=True)
 
@@ -180,3 +184,40 @@ async def test_who_may_not_change_a_robot_changes_nothing_of_whom_it_trusts(worl
         answer = await world.client.request(verb, f"{other}/{number}", json=of_github())
         assert refusal(answer) == (404, "NOT_FOUND")
     assert (await world.client.get(one)).status_code == 200
+
+
+async def test_an_issuer_that_the_operator_allows_is_asked_by_the_registry_itself(
+    world: World, tmp_path: Path
+):
+    """From the trust to what the robot does by it, through the whole application."""
+    place = world.parts.place
+    home = tmp_path / "allowed"
+    home.mkdir()
+    apart = replace(place, data=home, store_url=(home / "blobs").as_uri())
+    with lying_issuer() as issuer:
+        body = of_github(issuer=issuer.issuer)
+        # No network of the operator's own is asked where nothing else was said.
+        refused = await world.client.post(await robot(world.client), json=body)
+        assert (refused.status_code, "no public address" in refused.text) == (400, True)
+        async with opened(apart, CALL_NETWORKS="127.0.0.0/8") as open_:
+            path = await robot(open_.client)
+            told = (await open_.client.post(path, json=body)).json()
+            now = int(time.time())
+            said = {
+                "repository_id": "74",
+                "ref": "refs/heads/main",
+                "iss": issuer.issuer,
+                "iat": now,
+                "exp": now + 300,
+            }
+            text = issuer.signed(said | {"aud": told["audience"]})
+            one = await open_.as_("robot$library+ci", text)
+            scope = {"service": "harbor-registry", "scope": "repository:library/app:pull"}
+            assert 0 < (await one.get("/service/token", params=scope)).json()["expires_in"] <= 900
+            assert (await one.get("/v2/library/app/tags/list")).status_code == 404
+            # No robot, by whatever it signs in, begins a session.
+            form = {"principal": "robot$library+ci", "password": text}
+            assert (await (await open_.as_(None)).post("/c/login", data=form)).status_code in {401, 403}
+            assert (await open_.client.delete(f"{path}/{told['id']}")).status_code == 200
+            assert (await one.get("/service/token", params=scope)).status_code == 401
+            assert (await one.get("/v2/library/app/tags/list")).status_code == 401
