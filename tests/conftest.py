@@ -19,6 +19,7 @@ pytest_plugins = (
     "tests.worlds",
     "tests.functional.cloud_world",
     "tests.functional.session_world",
+    "tests.functional.oidc_world",
     "tests.functional.ordering_world",
     "tests.functional.cloud_api_world",
 )

@@ -22,9 +22,10 @@ from moorage.cloud import provisioning
 from moorage.errors import Unavailable
 from moorage.identity.access import Access
 from moorage.identity.guesses import Guesses
+from moorage.identity.oidc_sign_in import Known, SignIns
 from moorage.identity.passwords import Passwords
 from moorage.outbound import http as outbound
-from moorage.outbound import key_sets
+from moorage.outbound import key_sets, oidc
 from moorage.registry import fsck as checks
 from moorage.registry.address_rules import AddressRules, Part
 from moorage.registry.directory import LOOPBACK, Directory, Entry, Suspension
@@ -260,6 +261,7 @@ def opener(
     known = pacing.peers(parts, SERVES)
     outside = outbound.Caller(set_.telling.call_networks).apart(key_sets.SECONDS, key_sets.THREADS)
     issuers = key_sets.KeySets(outside, parts.cell.now)
+    providers = Known.by(outside.apart(oidc.SECONDS, oidc.THREADS), parts.cell.now)
 
     def leases(entry: Entry) -> Leases:
         workers = set_.listening.workers
@@ -285,8 +287,8 @@ def opener(
         uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
         slots = Slots(0, asked.parallel_wait, leases(entry))
         return Registry(
-            entry, db, store, access, uploads, Pulls(db), Gathered(db), slots, limits, meter.of(entry.uuid),
-            rates or unlimited(),
+            entry, db, store, access, uploads, Pulls(db), Gathered(db), slots, limits,
+            SignIns(db, entry.uuid, parts.master, providers), meter.of(entry.uuid), rates or unlimited(),
         )  # fmt: skip
 
     return open_

@@ -498,6 +498,15 @@ session = _table(
     _ascii("agent", default=""),
     _key("hash"),
 )
+# People who are at the OpenID provider, or choose their name after they were there (``vouched``: who they are, in JSON).
+sign_in_flow = _table(
+    "sign_in_flow", "access",
+    _bytes("state"), _ascii("redirect"), _ascii("next", default=""), _ascii("address", default=""), _big("created_at"),
+    _ascii("vouched", null=True),
+    _key("state"),
+)
+_index("sign_in_flow_address", sign_in_flow, "address", "created_at")
+_index("sign_in_flow_created", sign_in_flow, "created_at")
 _index("session_of_user", session, "user_id")
 _index("session_last", session, "last_at")
 # fmt: on

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from moorage.errors import StorageFull
 from moorage.identity import (
     accounts,
+    cli_secrets,
     held,
     keyless,
     refresh,
@@ -118,6 +119,7 @@ class _Known:
     version: int
     subjects: dict[tuple[str, int], Account] = field(default_factory=dict)
     names: dict[str, Account] = field(default_factory=dict)
+    secrets: dict[int, str | None] = field(default_factory=dict)
     held: dict[tuple[str, int, str], Held] = field(default_factory=dict)
     reach: dict[tuple[str, int, str], _Reach] = field(default_factory=dict)
     places: dict[tuple[str, int], tuple[Place, ...]] = field(default_factory=dict)
@@ -179,7 +181,7 @@ class Access:
         if accounts.is_robots(name):
             right = await self._is_secret(found, password, address=address, name=name)
         else:
-            hashed = found.password if found else None
+            hashed = await self._hash_of(found)
             right = await self._passwords.verify(password, hashed, address=address, name=name)
         if found is None or not right or not found.works(self.db.now()):
             raise Unauthorized(_WRONG)
@@ -362,6 +364,15 @@ class Access:
             ):
                 return True
         return False
+
+    async def _hash_of(self, user: Account | None) -> str | None:
+        """Give the hash of a user's password; for who signs in by an OpenID provider, of their CLI secret."""
+        if user is None or user.password is not None:
+            return None if user is None else user.password
+        known, number = self._current(), user.caller.id
+        if number not in known.secrets:
+            _remember(known.secrets, number, await cli_secrets.of(self.db, number))
+        return known.secrets[number]
 
     async def _subject(self, kind: str, number: int) -> Account | None:
         known = self._current()

@@ -108,7 +108,7 @@ def check_given(provider: Provider) -> None:
         if isinstance(value, str):
             _check_text(one.name, value)
     if provider.endpoint:
-        _check_endpoint(provider.endpoint)
+        check_endpoint(provider.endpoint)
     scopes = provider.scopes
     if provider.scope and (not all(_SCOPE.fullmatch(scope) for scope in scopes) or "openid" not in scopes):
         raise _invalid(
@@ -187,8 +187,8 @@ def _check_text(name: str, text: str) -> None:
         raise _invalid(name, f"must be one line of at most {most} characters that can be shown")
 
 
-def _check_endpoint(url: str) -> None:
-    """Refuse what is no address that can be asked. Whether anybody answers there shows when somebody signs in."""
+def check_endpoint(url: str) -> None:
+    """Raise OidcInvalid for what is no address that can be asked. Whether anybody answers there shows when somebody signs in."""
     try:
         parts = urlsplit(url)
         # What is on this machine needs no certificate; whether it may be asked at all, the caller knows.

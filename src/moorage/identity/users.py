@@ -256,6 +256,7 @@ async def remove(tx: Tx, number: int) -> None:
     await _change(tx, _DELETE, number)
     await tx.run(_LEAVE_PROJECTS, number=number)
     await tx.run(_LEAVE_GROUPS, number=number)
+    await tx.run(_FORGET_IDENTITIES, numbers=[number])
 
 
 async def all_but(db: Reader, name: str) -> dict[int, str]:

@@ -54,6 +54,7 @@ KINDS: Final[Mapping[str, Named]] = {
     "user.update": Named("update", "user"),
     "user.password": Named("update", "user"),
     "user.admin": Named("update", "user"),
+    "user.cli-secret": Named("update", "user"),
     "user.delete": Named("delete", "user"),
     "user.login": Named("login", "user"),
     "user.logout": Named("logout", "user"),

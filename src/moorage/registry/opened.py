@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from moorage.db import Broken, Database, Failed, Vanished
 from moorage.errors import Problem, Unavailable
 from moorage.identity.access import Access
+from moorage.identity.oidc_sign_in import SignIns
 from moorage.registry.directory import Entry
 from moorage.registry.events import Gathered
 from moorage.registry.pulls import Pulls
@@ -79,6 +80,7 @@ class Registry:
     gathered: Gathered
     slots: Slots
     limits: Limits
+    sign_ins: SignIns
     traffic: Traffic = field(default_factory=Traffic)
     rates: Rates = field(default_factory=unlimited)
     use: Use = field(default_factory=Use)

@@ -87,8 +87,7 @@ class HarborApi:
     async def _answer(self, scope: Scope, body: Body, guarded: csrf.Guarded) -> Answer:
         path = path_of(scope)
         if path.startswith(SIGNING_IN):
-            guarded.check(scope)
-            return await self.signing_in.answer(scope, body)
+            return await self.signing_in.answer(scope, body, guarded)
         if csrf.cookie(scope, csrf.SESSION):
             guarded.check(scope)
         if path == VERSION:

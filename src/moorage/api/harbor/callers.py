@@ -55,7 +55,7 @@ class Callers:
         if not cookie:
             return NOBODY
         db, uuid = self.registry.db, self.registry.entry.uuid
-        account = await sessions.find(db, uuid, cookie, minutes=await self._minutes())
+        account = await sessions.find(db, uuid, cookie, minutes=await self.minutes())
         return NOBODY if account is None else Identified(account.caller)
 
     def note(self, scope: Scope, rule: str, actor: str, project: str) -> None:
@@ -65,7 +65,8 @@ class Callers:
         seen = Seen(denials.KIND, rule, actor, _address(scope), agent, project, "", asked)
         self.registry.gathered.note(seen, logs.request_id.get())
 
-    async def _minutes(self) -> int:
+    async def minutes(self) -> int:
+        """Say after how many minutes without a request a session ends."""
         timeout = await configurable.values(self.registry.db, configurable.SESSION_TIMEOUT)
         return int(timeout[configurable.SESSION_TIMEOUT])
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from moorage.api.harbor import answers as write
-from moorage.api.harbor.problems import Unauthorized
+from moorage.api.harbor.problems import BadRequest, Unauthorized
 from moorage.identity import configurable, methods
+from moorage.identity.oidc_settings import OidcInvalid, check_endpoint
+from moorage.outbound.oidc import IssuerAway
 from moorage.registry.events import record
 
 if TYPE_CHECKING:
@@ -15,6 +19,13 @@ if TYPE_CHECKING:
     from moorage.api.harbor.asks import Ask
     from moorage.api.harbor.routes import Answers
     from moorage.db import Tx
+
+
+class Endpoint(msgspec.Struct):
+    """An OpenID provider to be asked."""
+
+    url: str | None = None
+    verify_cert: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,7 @@ class Configurations:
             "getConfigurations": self.get,
             "updateConfigurations": self.update,
             "getInternalconfig": self.internal,
+            "pingOIDC": self.ping_oidc,
         }
 
     async def get(self, ask: Ask) -> Answer:
@@ -48,6 +60,17 @@ class Configurations:
                 )
 
         await ask.db.change(work)
+        return write.done()
+
+    async def ping_oidc(self, ask: Ask) -> Answer:
+        """Ask an OpenID provider what it says of itself, or raise BadRequest, which says what is wrong."""
+        given = ask.read(Endpoint)
+        try:
+            check_endpoint(given.url or "")
+            issuers = ask.registry.sign_ins.known.of(verifies=given.verify_cert is not False)
+            await issuers.metadata(given.url or "", anew=True)
+        except (OidcInvalid, IssuerAway) as problem:
+            raise BadRequest(f"failed to verify connection: {problem}") from None
         return write.done()
 
     async def internal(self, _: Ask) -> Answer:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SESSION: Final = "sid"
 COOKIE: Final = "_gorilla_csrf"
 HEADER: Final = "x-harbor-csrf-token"
+FIELD: Final = "gorilla.csrf.Token"
+"""Where a form has what scripts send in the header."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _SIZE: Final = 32
 _TWELVE_HOURS: Final = 12 * 3600
@@ -46,8 +48,11 @@ class Guarded:
             scope["scheme"] == "https",
         )
 
-    def check(self, scope: Scope) -> None:
-        """Raise Forbidden for a change that does not show what only this address's own pages can read."""
+    def check(self, scope: Scope, written: str = "") -> None:
+        """Raise Forbidden for a change that does not show what only this address's own pages can read.
+
+        A script of theirs shows it in the header; a form has it *written* in a field.
+        """
         if scope["method"] in _SAFE:
             return
         try:
@@ -55,7 +60,7 @@ class Guarded:
         except cookies.CrossSite as problem:
             raise Forbidden(str(problem)) from None
         shown = next((value for name, value in scope["headers"] if name == HEADER.encode()), b"")
-        masked = _decoded(bytes(shown).decode("latin-1")) or b""
+        masked = _decoded(bytes(shown).decode("latin-1") or written) or b""
         pad, hidden = masked[:_SIZE], masked[_SIZE:]
         plain = bytes(one ^ other for one, other in zip(pad, hidden, strict=False))
         if self.is_new or len(masked) != 2 * _SIZE or not hmac.compare_digest(plain, self.secret):
@@ -64,11 +69,15 @@ class Guarded:
                 f"with what the last answer had in it, and the cookie {COOKIE}"
             )
 
-    def headers(self) -> list[tuple[str, str]]:
-        """Give what the answer tells: the secret masked, and the cookie if it is new."""
+    def token(self) -> str:
+        """Give the secret masked, anew each time."""
         pad = secrets.token_bytes(_SIZE)
         hidden = bytes(one ^ other for one, other in zip(pad, self.secret, strict=True))
-        made = [(HEADER, base64.b64encode(pad + hidden).decode())]
+        return base64.b64encode(pad + hidden).decode()
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Give what the answer tells: the secret masked, and the cookie if it is new."""
+        made = [(HEADER, self.token())]
         if self.is_new:
             text = base64.urlsafe_b64encode(self.secret).decode().rstrip("=")
             secure = "; Secure" if self.secure else ""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from moorage.api.harbor.routes import Answers
 
 _NAMES = """
-    pingLdap searchLdapUser importLdapUser searchLdapGroup pingOIDC
+    pingLdap searchLdapUser importLdapUser searchLdapGroup
 """
 NOT_YET: Final = frozenset(_NAMES.split())
 

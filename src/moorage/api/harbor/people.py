@@ -10,7 +10,7 @@ import msgspec
 from moorage.api.harbor import answers, csrf
 from moorage.api.harbor.problems import BadRequest, Forbidden, Precondition, invalid
 from moorage.db.pages import Asked, Condition, How
-from moorage.identity import configuration, profiles, users
+from moorage.identity import cli_secrets, configuration, outsiders, profiles, users
 from moorage.identity.profiles import Details, Profile
 from moorage.oci import errors as oci
 from moorage.registry.events import record
@@ -47,6 +47,12 @@ class Flag(msgspec.Struct):
     """Whether a user is an administrator."""
 
     sysadmin_flag: bool | None = None
+
+
+class NewSecret(msgspec.Struct):
+    """A CLI secret; one that is empty is made up."""
+
+    secret: str | None = None
 
 
 class NewPassword(msgspec.Struct):
@@ -120,12 +126,12 @@ class People:
         """Give the profile of who asks; robots have none."""
         if ask.caller.kind != "user":
             raise Precondition("get current user not available for security context: robot")
-        return answers.given(_shown(await profiles.get(ask.db, ask.caller.id)))
+        return answers.given(await _own(ask, ask.caller.id))
 
     async def get(self, ask: Ask) -> Answer:
         """Give a user's profile."""
         number = await _require(ask, "read")
-        return answers.given(_shown(await profiles.get(ask.db, number)))
+        return answers.given(await _own(ask, number))
 
     async def update(self, ask: Ask) -> Answer:
         """Change a user's profile: mail address, real name and comment, all three."""
@@ -165,6 +171,8 @@ class People:
 
         async def work(tx: Tx) -> None:
             found = await profiles.get(tx, number)
+            # Whom a person has made an administrator, no group makes an ordinary user.
+            await outsiders.made_by_hand(tx, number)
             if found.admin == admin:
                 return
             await users.set_admin(tx, number, admin=admin)
@@ -199,10 +207,23 @@ class People:
         return answers.done()
 
     async def set_cli_secret(self, ask: Ask) -> Answer:
-        """Refuse to set what only people who sign in by OIDC have."""
-        await _require(ask, "update")
-        mode = await configuration.auth_mode(ask.db)
-        raise Precondition(f"unable to update CLI secret under authmode: {mode}")
+        """Give who signs in by an OpenID provider another CLI secret: the one that is asked for, or one that is made up."""
+        number = await _require(ask, "update")
+        if not await cli_secrets.is_outsider(ask.db, number):
+            mode = await configuration.auth_mode(ask.db)
+            raise Precondition(f"unable to update CLI secret under authmode: {mode}")
+        given = ask.read(NewSecret).secret
+        secret = given or users.generated_password()
+        users.check_password(secret)
+        hashed = await ask.access.hash(secret)
+
+        async def work(tx: Tx) -> None:
+            found = await _changeable(ask, tx, number)
+            await cli_secrets.put(tx, number, hashed)
+            await record(tx, "user.cli-secret", ask.origin, user=number, target=found.name)
+
+        await ask.db.change(work)
+        return answers.done() if given else answers.given({"secret": secret})
 
 
 async def _require_creatable(ask: Ask) -> None:
@@ -253,6 +274,26 @@ def _details(given: NewUser | NewProfile) -> Details:
 
 def _said(found: Profile) -> dict[str, str]:
     return {"email": found.email, "realname": found.realname, "comment": found.comment}
+
+
+async def _own(ask: Ask, number: int) -> dict[str, object]:
+    """Show one user, and to themselves who they are at the OpenID provider; the CLI secret is kept as a hash alone."""
+    found = await profiles.get(ask.db, number)
+    known = None if found.local else await outsiders.of_user(ask.db, number)
+    shown = _shown(found)
+    if known is None:
+        return shown
+    shown["admin_role_in_auth"] = known.kept.by_group
+    if _is_self(ask, number):
+        shown["oidc_user_meta"] = {
+            "id": number,
+            "user_id": number,
+            "subiss": known.subject + known.issuer,
+            "secret": "",
+            "creation_time": answers.moment(known.created_at),
+            "update_time": answers.moment(known.kept.signed_in_at or known.created_at),
+        }
+    return shown
 
 
 def _shown(found: Profile) -> dict[str, object]:

@@ -6,17 +6,17 @@ signing in is put there. Ways that leave this address, as OIDC's, get paths of t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
 
-from moorage import logs
-from moorage.api.harbor import answers, bodies, csrf
+from moorage.api.harbor import answers, csrf
+from moorage.api.harbor.oidc import LOGIN, OidcPages
 from moorage.api.harbor.problems import BadRequest, Forbidden, MethodNotAllowed, NotFound, Unauthorized
-from moorage.identity import configurable, sessions, users
+from moorage.api.harbor.visits import Visit
+from moorage.identity import accounts, cli_secrets, configurable, methods, sessions, users
 from moorage.oci import errors as oci
-from moorage.registry.events import Origin, record
+from moorage.registry.events import record
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from moorage.api.harbor.callers import Callers
     from moorage.api.http.bodies import Body
     from moorage.db import Tx
+    from moorage.identity.accounts import Account
     from moorage.identity.callers import Caller
 
 PREFIX: Final = "/c/"
-_MOST_FIELDS: Final = 20
-
-Form = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +37,38 @@ class SigningIn:
 
     callers: Callers
 
-    async def answer(self, scope: Scope, body: Body) -> Answer:
+    async def answer(self, scope: Scope, body: Body, guarded: csrf.Guarded) -> Answer:
         """Answer one request, or raise the problem that refuses it."""
-        paths: dict[str, tuple[str, Callable[[Scope, Form], Awaitable[Answer]]]] = {
-            "login": ("POST", self.login),
-            "log_out": ("GET", self.log_out),
-            "userExists": ("POST", self.user_exists),
+        visit = await Visit.of(scope, body, guarded)
+        paths: dict[tuple[str, str], Callable[[Visit], Awaitable[Answer]]] = {
+            ("POST", "/c/login"): self.login,
+            ("GET", "/c/log_out"): self.log_out,
+            ("POST", "/c/userExists"): self.user_exists,
+            **OidcPages(self.callers).paths(),
         }
-        method, work = paths.get(scope["path"].removeprefix(PREFIX), ("", self.log_out))
-        if not method:
+        asked = [method for method, path in paths if path == scope["path"]]
+        if not asked:
             raise NotFound("there is nothing at this path")
-        if scope["method"] != method:
-            raise MethodNotAllowed(f"this path is asked with {method}", allow=method)
-        return await work(scope, _form(await bodies.receive(body)) if method == "POST" else {})
+        if scope["method"] not in asked:
+            raise MethodNotAllowed(f"this path is asked with {' or '.join(asked)}", allow=", ".join(asked))
+        return await paths[scope["method"], scope["path"]](visit)
 
-    async def login(self, scope: Scope, form: Form) -> Answer:
-        """Begin a session of a user whose name and password are right."""
+    async def login(self, visit: Visit) -> Answer:
+        """Begin a session of a user whose name and password are right; lead to the provider who signs in there."""
         registry = self.callers.registry
-        name, password = form.get("principal", ""), form.get("password", "")
-        origin = _origin(scope, name)
+        name, password = visit.form.get("principal", ""), visit.form.get("password", "")
+        elsewhere = (await methods.on(registry.db)).oidc
+        known = await accounts.by_name(registry.db, name) if elsewhere else None
+        if known is not None and await self._is_elsewhere(known):
+            return _elsewhere(visit)
+        origin = visit.origin(name)
         try:
             account = await registry.access.sign_in(name, password, address=origin.address)
         except oci.Unauthorized:
-            self.callers.note(scope, "credentials", "anonymous", "")
+            self.callers.note(visit.scope, "credentials", "anonymous", "")
+            # As in Harbor: whoever has no account here may have one there.
+            if elsewhere and known is None:
+                return _elsewhere(visit)
             raise Unauthorized("unknown user, or wrong password") from None
         if account.caller.kind != "user":
             raise Unauthorized("a robot signs in with Basic, at each request, and has no session")
@@ -71,54 +78,42 @@ class SigningIn:
             await record(tx, "user.login", origin, user=account.caller.id, target=account.caller.name)
             return await sessions.begin(tx, uuid, account, address=origin.address, agent=origin.agent)
 
-        return answers.done(csrf.session(scope, await registry.db.change(work)))
+        return answers.done(csrf.session(visit.scope, await registry.db.change(work)))
 
-    async def log_out(self, scope: Scope, _: Form) -> Answer:
+    async def _is_elsewhere(self, account: Account) -> bool:
+        """Say whether a user signs in by the provider, and has no password here."""
+        if account.caller.kind != "user" or account.password is not None:
+            return False
+        return await cli_secrets.is_outsider(self.callers.registry.db, account.caller.id)
+
+    async def log_out(self, visit: Visit) -> Answer:
         """End the session that the request carries; without one, all is as it should be."""
         registry = self.callers.registry
-        cookie = csrf.cookie(scope, csrf.SESSION)
+        cookie = csrf.cookie(visit.scope, csrf.SESSION)
         account = await sessions.find(registry.db, registry.entry.uuid, cookie, minutes=sessions.TIMEOUT)
 
         async def work(tx: Tx) -> None:
             if account is not None and await sessions.end(tx, registry.entry.uuid, cookie):
                 who = account.caller
-                await record(tx, "user.logout", _origin(scope, who.name), user=who.id, target=who.name)
+                await record(tx, "user.logout", visit.origin(who.name), user=who.id, target=who.name)
 
         # A stranger's cookie takes no turn of the registry's.
         if account is not None:
             await registry.db.change(work)
-        return answers.done(csrf.session(scope, ""))
+        return answers.done(csrf.session(visit.scope, ""))
 
-    async def user_exists(self, scope: Scope, form: Form) -> Answer:
+    async def user_exists(self, visit: Visit) -> Answer:
         """Say whether a name or a mail address is taken: to administrators, and to whoever may register."""
         db = self.callers.registry.db
-        caller: Caller = (await self.callers.identify(scope)).caller
+        caller: Caller = (await self.callers.identify(visit.scope)).caller
         opened = (await configurable.values(db, configurable.SELF_REGISTRATION)).values()
         if not caller.admin and not any(opened):
             raise Forbidden("only administrators may ask who there is, unless anybody may register")
-        target, value = form.get("target", ""), form.get("value", "")
+        target, value = visit.form.get("target", ""), visit.form.get("value", "")
         if target not in {"username", "email"}:
             raise BadRequest("target is username or email")
         return answers.given(await users.is_taken(db, **{"name" if target == "username" else target: value}))
 
 
-def _form(body: bytes) -> Form:
-    try:
-        pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-    except ValueError:
-        raise BadRequest(f"the form has at most {_MOST_FIELDS} fields") from None
-    return {name: value.replace("\0", "") for name, value in pairs}
-
-
-def _origin(scope: Scope, name: str) -> Origin:
-    client = scope.get("client")
-    agent = next(
-        (bytes(value).decode("latin-1") for known, value in scope["headers"] if known == b"user-agent"), ""
-    )
-    return Origin(
-        name[:255],
-        "customer",
-        logs.request_id.get(),
-        client[0] if client else "",
-        agent[:256].replace("\0", ""),
-    )
+def _elsewhere(visit: Visit) -> Answer:
+    return answers.given({"redirect_location": visit.home + LOGIN}, status=403)
