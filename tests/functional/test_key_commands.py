@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.servers.house import House, environment, house, moorage
+from tests.servers.orders import ordered
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import until_gone
 from tests.worlds import PASSWORD
@@ -35,13 +36,7 @@ class People:
     @classmethod
     def of(cls, data: Path, count: int) -> People:
         """Make registries beside the house that runs."""
-        people = cls([])
-        for number in range(count):
-            made = moorage("registry", "create", f"r-{number}", data=data)
-            assert made.returncode == 0, made.stderr
-            words = dict(line.split(maxsplit=1) for line in made.stdout.splitlines() if line.strip())
-            people.who.append((words["Address"].rpartition(":")[0], words["Password"]))
-        return people
+        return cls(ordered(data, *(f"r-{number}" for number in range(count))))
 
     def sign_in(self, up: House) -> None:
         """Have each get a token and show it."""

@@ -26,7 +26,8 @@ from moorage.oci.names import LIBRARY
 from moorage.registry import projects
 from tests.conformance.site import digest_of
 from tests.servers.fleet import Replica, replica
-from tests.servers.house import House, house, moorage
+from tests.servers.house import House, house
+from tests.servers.orders import ordered
 from tests.servers.processes import standing_still
 from tests.servers.redis import RedisServer, running_redis
 
@@ -252,25 +253,21 @@ class Pair:
         if self.other.process.poll() is not None:
             await asyncio.to_thread(self.begin_other)
         name = f"plan-{secrets.token_hex(4)}"
-        command = ("registry", "create", name, "--plan", PLAN)
-        made = await asyncio.to_thread(moorage, *command, data=self.first)
-        assert made.returncode == 0, made.stderr
-        words = dict(line.split(maxsplit=1) for line in made.stdout.splitlines() if line.strip())
-        host = words["Address"].rpartition(":")[0]
+        ((host, password),) = await asyncio.to_thread(ordered, self.first, name, plan=PLAN)
         place = parts.Place(
             self.first, self.given["DATABASE_URL"], self.given["STORE_URL"], self.given["MASTER_KEY"]
         )
         both = self.up.ports["Registry"], self.other.port
-        fleet = Fleet(both, host, words["Password"], place, self.other.kill)
+        fleet = Fleet(both, host, password, place, self.other.kill)
         # A registry that was just made is seen within a second.
         await until(fleet.known, lambda answers: answers == [200, 200])
         return fleet
 
 
 @contextmanager
-def paired(folder: Path, cell: dict[str, str], redis: str = "") -> Iterator[Pair]:
+def paired(folder: Path, cell: dict[str, str], redis: str = "", **others: str) -> Iterator[Pair]:
     """Run both houses, with a Redis or without."""
-    given = {**GIVEN, **cell, "WORKERS": "1", **({"REDIS_URL": redis} if redis else {})}
+    given = {**GIVEN, **cell, "WORKERS": "1", **({"REDIS_URL": redis} if redis else {}), **others}
     with ExitStack() as stack:
         yield Pair(folder / "first", folder / "second", given, stack)
 
@@ -285,6 +282,19 @@ def pair(
     redis = request.getfixturevalue("redis_server").url if request.param == "redis" else ""
     with paired(tmp_path_factory.mktemp("pair"), cells(), redis) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def bereaved(
+    tmp_path_factory: pytest.TempPathFactory, cells: Callable[[], dict[str, str]]
+) -> Iterator[tuple[RedisServer, Pair]]:
+    """Run two houses, and a Redis of theirs that goes away and comes back.
+
+    Who is over the plan waits no longer than it takes to be refused: here they ask again and again until it is as wished.
+    """
+    folder = tmp_path_factory.mktemp("bereaved")
+    with running_redis() as server, paired(folder, cells(), server.url, PARALLEL_WAIT="200ms") as made:
+        yield server, made
 
 
 @pytest.fixture
@@ -390,18 +400,18 @@ async def test_one_who_hammers_both_houses_does_not_starve_another(fleet: Fleet)
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 async def test_without_their_redis_houses_go_on_with_their_shares_and_are_exact_when_it_is_back(
-    tmp_path: Path, cells: Callable[[], dict[str, str]], how: str
+    bereaved: tuple[RedisServer, Pair], how: str
 ):
-    with running_redis() as server, paired(tmp_path, cells(), server.url) as pair:
-        fleet = await pair.fleet()
-        await until(lambda: fleet.given(0), lambda given: given == [MOST])
-        with away(server, how):
-            shares = await until(lambda: fleet.given(0, 1), lambda given: max(given) < MOST)
-            alone = [await fleet.given(number) for number in (0, 1)]
-        # Each has all that the other leaves, and both together no more.
-        await until(lambda: fleet.given(0), lambda given: given == [MOST])
-        await until(lambda: fleet.given(1), lambda given: given == [MOST])
-        both = await fleet.given(0, 1)
+    server, pair = bereaved
+    fleet = await pair.fleet()
+    await until(lambda: fleet.given(0), lambda given: given == [MOST])
+    with away(server, how):
+        shares = await until(lambda: fleet.given(0, 1), lambda given: max(given) < MOST)
+        alone = [await fleet.given(number) for number in (0, 1)]
+    # Each has all that the other leaves, and both together no more.
+    await until(lambda: fleet.given(0), lambda given: given == [MOST])
+    await until(lambda: fleet.given(1), lambda given: given == [MOST])
+    both = await fleet.given(0, 1)
 
     assert sorted(shares) == [7, 8]
     assert [*alone[0], *alone[1]] == shares

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from tests.house.source import called, dotted, modules, where
+from tests import conftest
+from tests.house.source import ROOT, called, dotted, modules, where
 
 SKIPS = {"skip", "skipif", "importorskip", "xfail"}
 
@@ -23,6 +24,13 @@ def test_a_skip_names_the_part_that_is_missing():
     ]
 
     assert not silent, 'a skip whose reason does not say that a part "is missing"'
+
+
+def test_what_is_begun_first_is_there():
+    """A test module that was renamed would fall back among the others, and be begun last."""
+    gone = [path for path in conftest.LONG if not (ROOT / "tests" / path).is_file()]
+
+    assert not gone, "in LONG of tests/conftest.py, and no module"
 
 
 def test_nothing_is_mocked():

@@ -121,8 +121,8 @@ class PostgresServer:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """Run a server for the whole session."""
-    with running_postgres() as server:
+    """Run a server for the whole session, for those who do not kill it: what it says is durable need not be."""
+    with running_postgres(fsync=False) as server:
         yield server
 
 
