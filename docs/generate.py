@@ -53,14 +53,16 @@ ROLES = f"""\
 
 What somebody may in a project. A member holds a role: one of Harbor's five, which stay as they are, or one of the registry's
 own, which is made of any permissions of this table and numbered from {roles.CUSTOM} on. Several (one's own, one's groups')
-add up: [how](../explanation/permissions.md). A system administrator may everything.
+add up, and so does what is granted for single repositories: [how](../explanation/permissions.md). A system administrator may
+everything.
 
-*Public*: anybody may it in a public project. *Robot*: a robot can have it.
+*Public*: anybody may it in a public project. *Robot*: a robot can have it. *Repository*: it can be
+[granted](../how-to/grant-for-repositories.md) for the repositories of a project that match a pattern.
 
 ## In a project
 
-| Permission | projectAdmin | maintainer | developer | guest | limitedGuest | Public | Robot |
-|---|---|---|---|---|---|---|---|
+| Permission | projectAdmin | maintainer | developer | guest | limitedGuest | Public | Robot | Repository |
+|---|---|---|---|---|---|---|---|---|
 """
 
 ROBOTS = """
@@ -129,7 +131,7 @@ def _errors() -> str:
 
 def _roles() -> str:
     columns = [roles.OF_ROLE[role] for role in _HIGHEST_FIRST]
-    columns += [roles.PUBLIC, roles.ROBOT_PROJECT]
+    columns += [roles.PUBLIC, roles.ROBOT_PROJECT, roles.IN_REPOSITORIES]
     rows = [
         f"| `{one}` | {' | '.join('yes' if one in column else '' for column in columns)} |"
         for one in sorted(roles.EVERYTHING)

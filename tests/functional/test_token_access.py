@@ -10,10 +10,11 @@ from sqlalchemy import update
 
 from moorage.db import Statement, Tx
 from moorage.db.tables import project
-from moorage.identity import members, robots, users
+from moorage.identity import members, repository_grants, robots, users
 from moorage.identity.access import NOBODY, Access, Identified, Verdict
 from moorage.identity.callers import ANONYMOUS, Caller
-from moorage.identity.roles import OF_ROLE, ROBOT_PROJECT, OciAction, Role
+from moorage.identity.repository_grants import Whose
+from moorage.identity.roles import OF_ROLE, ROBOT_PROJECT, OciAction, Permission, Role
 from moorage.oci.errors import Unauthorized
 from moorage.oci.names import RepositoryName
 from moorage.registry import projects
@@ -332,6 +333,28 @@ async def test_a_warm_request_asks_the_database_nothing(world: World) -> None:
     # The signing keys; the user by number and by name; the robot by both, with what it was given
     # each time; two callers' permissions.
     assert cold <= 10 or not isinstance(world.place, SqlitePlace)
+
+
+async def test_a_repository_is_looked_at_only_for_who_was_granted_something_for_some(world: World) -> None:
+    number = await world.change(lambda tx: users.find(tx, "stranger"))
+    home = await projects.find(world.db, "team")
+    assert home is not None
+    pulls = frozenset({Permission("repository", "pull")})
+    await world.change(lambda tx: repository_grants.add(tx, home.id, Whose("user", number), "app*", pulls))
+    counting = Counting(world)
+    access = Access(counting, REGISTRY, world.master, world.passwords)  # type: ignore[arg-type]
+    other = RepositoryName.parse("team/other")
+    seen = []
+    for user in ("guest", "stranger"):
+        who = await access.identify(basic(user))
+        for name in (TEAM, TEAM, other, RepositoryName.parse("team/app2")):
+            counting.asked = 0
+            seen.append((await access.verdict(who, name, "pull"), counting.asked))
+
+    verdicts = [one for one, _ in seen]
+    assert verdicts == [ALLOWED] * 4 + [ALLOWED, ALLOWED, DENIED, ALLOWED]
+    # One question finds out what is held in a project, roles and grants alike; names are matched without any.
+    assert [asked for _, asked in seen] == [1, 0, 0, 0] * 2 or not isinstance(world.place, SqlitePlace)
 
 
 class Counting:

@@ -12,7 +12,8 @@ from moorage.db import Statement, pages
 from moorage.db.pages import Listing
 from moorage.db.tables import member, user_group, user_group_member
 from moorage.errors import Problem
-from moorage.identity import members
+from moorage.identity import members, repository_grants
+from moorage.identity.repository_grants import Whose
 
 if TYPE_CHECKING:
     from moorage.db import Reader, Tx
@@ -127,6 +128,7 @@ async def remove(tx: Tx, number: int) -> Group:
     await tx.run(_DELETE, number=number, now=tx.at)
     await tx.run(_LEAVE_PROJECTS, number=number)
     await tx.run(_ALL_LEAVE, number=number)
+    await repository_grants.remove_of(tx, Whose("group", number))
     await tx.touch_access()
     return before
 

@@ -67,6 +67,9 @@ _HELD = Statement(
 )
 
 
+EVERY_REPOSITORY: Final = "**"
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """Permissions in a whole project, and in its repositories that match patterns."""
@@ -85,9 +88,8 @@ class Held:
 
     def patterns(self, permission: Permission) -> list[str] | None:
         """Give the patterns of the repositories that a permission is held in; None: in all of them."""
-        if permission in self.everywhere:
-            return None
-        return sorted({pattern for pattern, given in self.granted if permission in given})
+        found = sorted({pattern for pattern, given in self.granted if permission in given})
+        return None if permission in self.everywhere or EVERY_REPOSITORY in found else found
 
     def lacks(self, wanted: Permissions, *, pattern: str = "", by_robot: bool = False) -> list[Permission]:
         """List what of *wanted* is not held, in the project or (with a *pattern*) by that very pattern."""

@@ -17,7 +17,7 @@ from moorage.db.pages import Listing
 from moorage.db.tables import project, repository_grant, robot, user, user_group, user_group_member
 from moorage.errors import Problem
 from moorage.identity import roles
-from moorage.identity.accounts import ROBOT_PREFIX
+from moorage.identity.accounts import PREFIX, full_name
 from moorage.identity.roles import Permission
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _NAME: Any = func.coalesce(user.c.name, user_group.c.name, robot.c.name)
 _COLUMNS = (
     repository_grant.c.id, repository_grant.c.project_id, repository_grant.c.user_id, repository_grant.c.group_id,
     repository_grant.c.robot_id, _NAME.label("name"), repository_grant.c.pattern, repository_grant.c.permissions,
-    repository_grant.c.created_at, repository_grant.c.updated_at,
+    repository_grant.c.created_at, repository_grant.c.updated_at, PREFIX,
 )  # fmt: skip
 _SOURCE: Any = (
     repository_grant.outerjoin(user, user.c.id == repository_grant.c.user_id)
@@ -204,7 +204,7 @@ def shown(row: Any) -> RepositoryGrant:
     """Read a row of the list."""
     kind: Kind = "user" if row.user_id is not None else "group" if row.group_id is not None else "robot"
     whose = Whose(kind, int(row.user_id or row.group_id or row.robot_id))
-    name = ROBOT_PREFIX + row.name if kind == "robot" else row.name
+    name = full_name(row.name, row.prefix) if kind == "robot" else row.name
     return RepositoryGrant(
         row.id,
         row.project_id,

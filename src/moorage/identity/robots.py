@@ -17,8 +17,9 @@ from sqlalchemy import bindparam, delete, select, update
 from moorage.db import Statement, insert
 from moorage.db.tables import project, robot, robot_permission, robot_trust
 from moorage.errors import Problem
-from moorage.identity import accounts, roles
+from moorage.identity import accounts, repository_grants, roles
 from moorage.identity.accounts import GRANT_PREFIX, Grant
+from moorage.identity.repository_grants import Whose
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -280,6 +281,7 @@ async def remove(tx: Tx, number: int) -> None:
     await _change(tx, _DELETE, number)
     await tx.run(_TAKE_ALL, robot=number)
     await tx.run(_TRUST_NOBODY, robot=number)
+    await repository_grants.remove_of(tx, Whose("robot", number))
 
 
 async def remove_of_project(tx: Tx, project: int, name: str) -> None:

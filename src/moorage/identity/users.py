@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import bindparam, delete, func, select, update
 
 from moorage.db import Statement, insert, one_of
-from moorage.db.tables import member, user, user_group_member, user_identity
+from moorage.db.tables import member, repository_grant, user, user_group_member, user_identity
 from moorage.errors import Problem
+from moorage.identity import repository_grants
+from moorage.identity.repository_grants import Whose
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -67,6 +69,7 @@ _DELETE_ALL = Statement(
     .values(deleted_at=bindparam("now"), password=None, admin=0, disabled=1, valid_from=bindparam("now"))
 )
 _ALL_LEAVE_PROJECTS = Statement(delete(member).where(one_of(member.c.user_id, "numbers")))
+_ALL_LOSE_GRANTS = Statement(delete(repository_grant).where(one_of(repository_grant.c.user_id, "numbers")))
 _ALL_LEAVE_GROUPS = Statement(delete(user_group_member).where(one_of(user_group_member.c.user_id, "numbers")))
 _BUT_ONE = Statement(
     select(user.c.id, user.c.name)
@@ -257,6 +260,7 @@ async def remove(tx: Tx, number: int) -> None:
     await tx.run(_LEAVE_PROJECTS, number=number)
     await tx.run(_LEAVE_GROUPS, number=number)
     await tx.run(_FORGET_IDENTITIES, numbers=[number])
+    await repository_grants.remove_of(tx, Whose("user", number))
 
 
 async def all_but(db: Reader, name: str) -> dict[int, str]:
@@ -281,7 +285,7 @@ async def remove_all(tx: Tx, numbers: Collection[int]) -> None:
         return
     every = list(numbers)
     await tx.run(_DELETE_ALL, numbers=every, now=tx.at)
-    for statement in (_ALL_LEAVE_PROJECTS, _ALL_LEAVE_GROUPS, _FORGET_IDENTITIES):
+    for statement in (_ALL_LEAVE_PROJECTS, _ALL_LOSE_GRANTS, _ALL_LEAVE_GROUPS, _FORGET_IDENTITIES):
         await tx.run(statement, numbers=every)
     if not (await tx.one(_ADMINS)).count:
         raise LastAdministrator

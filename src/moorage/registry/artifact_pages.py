@@ -118,6 +118,10 @@ _latest = (
 OF_REPOSITORY = _listing(_m.repository_id == bindparam("repository"))
 OF_PROJECT = _listing(_m.repository_id.in_(select(repository.c.id).where(*_of_project)))
 LATEST_OF_PROJECT = _listing(_m.id.in_(select(_latest).where(*_of_project)))
+# Of some of a project's repositories, for those who see no others.
+_some = (*_of_project, one_of(repository.c.id, "repositories"))
+OF_SOME = _listing(_m.repository_id.in_(select(repository.c.id).where(*_some)))
+LATEST_OF_SOME = _listing(_m.id.in_(select(_latest).where(*_some)))
 
 _BY_DIGEST = Statement(
     select(*_COLUMNS)

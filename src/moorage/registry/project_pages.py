@@ -42,6 +42,8 @@ def member_of(permission: Permission) -> Any:
 _mine = member_of(SEE_PROJECT)
 MINE_LISTED: Final = member_of(Permission("repository", "list"))
 _named = one_of(project.c.name, "names")
+_granted = one_of(project.c.id, "granted")
+_granted_alone = one_of(repository.c.id, "granted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,18 @@ class Audience:
 
     kind: str
     params: dict[str, object]
+    some: tuple[int, ...] = ()
+    """Beside these: some projects that were granted for, or some repositories, where these are listed."""
+
+    @property
+    def kind_with_some(self) -> str:
+        """Name the list that shows what was granted, too."""
+        return f"{self.kind} and some" if self.some else self.kind
+
+    @property
+    def params_with_some(self) -> dict[str, object]:
+        """Give what that list asks for."""
+        return {**self.params, "granted": list(self.some)} if self.some else self.params
 
 
 ALL: Final = Audience("all", {})
@@ -106,6 +120,8 @@ _LISTS: Final = {
     "user": _listing(or_(_public, _mine)),
     "mine": _listing(_mine),
     "names": _listing(or_(_public, _named)),
+    "user and some": _listing(or_(_public, _mine, _granted)),
+    "names and some": _listing(or_(_public, _named, _granted)),
 }
 _COUNTS: Final = {
     kind: Statement(
@@ -146,6 +162,8 @@ _FOUND: Final = {
     )
     for kind, seen in {
         "all": (), "public": (_public,), "user": (or_(_public, MINE_LISTED),), "names": (or_(_public, _named),),
+        "user and some": (or_(_public, MINE_LISTED, _granted_alone),),
+        "names and some": (or_(_public, _named, _granted_alone),),
     }.items()
 }  # fmt: skip
 
@@ -162,13 +180,13 @@ def of_names(names: list[str]) -> Audience:
 
 async def page(reader: Reader, audience: Audience, asked: Asked) -> list[Shown]:
     """Give a page of the projects that somebody sees."""
-    rows = await _LISTS[audience.kind].page(reader, asked, **audience.params)
+    rows = await _LISTS[audience.kind_with_some].page(reader, asked, **audience.params_with_some)
     return [_shown(row) for row in rows]
 
 
 async def count(reader: Reader, audience: Audience, asked: Asked) -> int:
     """Count the projects that somebody sees and a query finds."""
-    return await _LISTS[audience.kind].count(reader, asked, **audience.params)
+    return await _LISTS[audience.kind_with_some].count(reader, asked, **audience.params_with_some)
 
 
 async def of(reader: Reader, number: int) -> Shown | None:
@@ -192,7 +210,8 @@ async def counts(reader: Reader, audience: Audience) -> tuple[dict[bool, int], d
 
 async def search_repositories(reader: Reader, audience: Audience, part: str, most: int) -> list[Any]:
     """Give repositories that somebody sees, whose names have a part in them."""
-    return await reader.all(_FOUND[audience.kind], part=part, most=most, **audience.params)
+    found = _FOUND[audience.kind_with_some]
+    return await reader.all(found, part=part, most=most, **audience.params_with_some)
 
 
 def _shown(row: Any) -> Shown:

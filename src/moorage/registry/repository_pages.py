@@ -48,7 +48,9 @@ def _listing(*where: Any) -> Listing:
     )
 
 
+_granted = one_of(repository.c.id, "granted")
 _OF_PROJECT = _listing(repository.c.project_id == bindparam("project"))
+_SOME_OF_PROJECT = _listing(repository.c.project_id == bindparam("project"), _granted)
 _COUNTS = Statement(
     select(repository.c.id, repository.c.artifacts, repository.c.pulls).where(
         one_of(repository.c.id, "repositories")
@@ -59,6 +61,10 @@ _EVERYWHERE: Final = {
     "public": _listing(_seen(project.c.public == 1)),
     "user": _listing(_seen(or_(project.c.public == 1, project_pages.MINE_LISTED))),
     "names": _listing(_seen(or_(project.c.public == 1, one_of(project.c.name, "names")))),
+    "user and some": _listing(or_(_seen(or_(project.c.public == 1, project_pages.MINE_LISTED)), _granted)),
+    "names and some": _listing(
+        or_(_seen(or_(project.c.public == 1, one_of(project.c.name, "names"))), _granted)
+    ),
 }
 
 
@@ -76,17 +82,23 @@ class Listed:
     pulls: int
 
 
-async def page_of(reader: Reader, project_id: int, asked: Asked) -> tuple[list[Listed], int]:
-    """Give a page of a project's repositories, and how many there are."""
+async def page_of(
+    reader: Reader, project_id: int, asked: Asked, some: list[int] | None = None
+) -> tuple[list[Listed], int]:
+    """Give a page of a project's repositories, or of *some* of them, and how many there are."""
+    if some is not None:
+        rows = await _SOME_OF_PROJECT.page(reader, asked, project=project_id, granted=some)
+        total = await _SOME_OF_PROJECT.count(reader, asked, project=project_id, granted=some)
+        return [Listed(*row) for row in rows], total
     rows = await _OF_PROJECT.page(reader, asked, project=project_id)
     return [Listed(*row) for row in rows], await _OF_PROJECT.count(reader, asked, project=project_id)
 
 
 async def page(reader: Reader, audience: Audience, asked: Asked) -> tuple[list[Listed], int]:
     """Give a page of the repositories that somebody sees, and how many there are."""
-    listing = _EVERYWHERE[audience.kind]
-    rows = await listing.page(reader, asked, **audience.params)
-    return [Listed(*row) for row in rows], await listing.count(reader, asked, **audience.params)
+    listing, params = _EVERYWHERE[audience.kind_with_some], audience.params_with_some
+    rows = await listing.page(reader, asked, **params)
+    return [Listed(*row) for row in rows], await listing.count(reader, asked, **params)
 
 
 async def of(reader: Reader, project_id: int, number: int) -> Listed | None:

@@ -71,7 +71,7 @@ class Additions:
             raise BadRequest(str(problem)) from problem
         for name in await additions.homes(ask.db, digest):
             home = RepositoryName.parse(name)
-            if not await ask.may(home.project, "artifact", "read"):
+            if not await ask.may_in(home, "artifact", "read"):
                 continue
             data = await facts.content(ask.db, ask.registry.store, home, digest, LARGEST_ICON) or b""
             for start, kind in _PICTURES.items():

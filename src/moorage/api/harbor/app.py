@@ -19,13 +19,14 @@ from moorage.api.harbor.labels import Labels
 from moorage.api.harbor.logs import Logs
 from moorage.api.harbor.members import Members
 from moorage.api.harbor.metadata import Metadata
-from moorage.api.harbor.operations import OPERATIONS, PREFIX, Needs
+from moorage.api.harbor.operations import CUT, OPERATIONS, PREFIX, Needs
 from moorage.api.harbor.people import People
 from moorage.api.harbor.permissions import OwnPermissions
 from moorage.api.harbor.problems import Forbidden, MethodNotAllowed, Unauthorized
 from moorage.api.harbor.projects import Projects
 from moorage.api.harbor.quotas import Quotas
 from moorage.api.harbor.repositories import Repositories
+from moorage.api.harbor.repository_grants import RepositoryGrants
 from moorage.api.harbor.robots import Robots
 from moorage.api.harbor.routes import Table
 from moorage.api.harbor.signing_in import PREFIX as SIGNING_IN
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from moorage.api.harbor.routes import Found
     from moorage.identity.access import Identified
     from moorage.identity.callers import Caller
+    from moorage.identity.roles import Permission
     from moorage.registry.opened import Registry
     from moorage.registry.projects import Project
 
@@ -122,7 +124,7 @@ class HarborApi:
             allowed, project, name = await ask.may_in_system(*permission), None, ""
         else:
             project, name = await self._project(ask)
-            allowed = await ask.may(name, *permission)
+            allowed = await _may_there(ask, name, permission)
         if not allowed:
             self._note(ask.caller.name, scope, name)
             raise ask.refusal(str(permission))
@@ -170,6 +172,7 @@ def table() -> Table:
         Robots().answers(),
         Roles().answers(),
         Trusts().answers(),
+        RepositoryGrants().answers(),
         Additions().answers(),
     )
 
@@ -178,6 +181,17 @@ def _described(method: str) -> Answer:
     if method not in _SAFE:
         raise MethodNotAllowed(f"the description is asked for with GET, not {method[:20]}", allow="GET, HEAD")
     return answers.raw(description.described(), media=answers.JSON)
+
+
+async def _may_there(ask: Ask, project: str, permission: Permission) -> bool:
+    """Say whether the caller may do what is asked: in the project, in the repository of the path, or in some of a list."""
+    held = await ask.access.held(ask.caller, project)
+    if permission in held.everywhere or not held.granted:
+        return permission in held.everywhere
+    repository = ask.params.get("repository_name")
+    if repository is not None:
+        return permission in held.within(repository)
+    return ask.operation.id in CUT and held.somewhere(permission)
 
 
 def _limited(who: Identified, found: Found) -> Caller:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from moorage.api.harbor import answers as write
 from moorage.api.harbor import artifact_shapes as shapes
+from moorage.api.harbor import seeing
 from moorage.api.harbor.problems import BadRequest, NotFound, Precondition
 from moorage.api.harbor.repositories import here, name_of, preconditions
 from moorage.oci import names
@@ -50,6 +51,10 @@ class Artifacts:
     async def list_of_project(self, ask: Ask) -> Answer:
         """Give a page of a project's artifacts, or of the latest of each of its repositories."""
         latest = ask.flag("latest_in_repository")
+        seen = await seeing.repositories(ask, "artifact", "list")
+        if seen is not None:
+            cut = artifact_pages.LATEST_OF_SOME if latest else artifact_pages.OF_SOME
+            return await _page(ask, cut, project=ask.project.id, repositories=seen)
         listing = artifact_pages.LATEST_OF_PROJECT if latest else artifact_pages.OF_PROJECT
         return await _page(ask, listing, project=ask.project.id)
 
@@ -76,7 +81,8 @@ class Artifacts:
     async def copy(self, ask: Ask) -> Answer:
         """Copy an artifact from a repository that the caller may pull from."""
         name, reference = _source(ask.text("from"))
-        await ask.require(name.project, "repository", "pull")
+        if not await ask.may_in(name, "repository", "pull"):
+            raise ask.refusal("repository:pull where the artifact is")
         target = name_of(ask)
         try:
             digest = await ask.db.change(

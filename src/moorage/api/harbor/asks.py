@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from moorage.db import Database
     from moorage.identity.access import Access
     from moorage.identity.callers import Caller
+    from moorage.oci.names import RepositoryName
     from moorage.registry.opened import Registry
     from moorage.registry.projects import Project
 
@@ -132,6 +133,11 @@ class Ask:
     async def may(self, project: str, resource: str, action: str) -> bool:
         """Say whether the caller may do something in a project."""
         return await self.access.may(self.caller, project, resource, action)
+
+    async def may_in(self, name: RepositoryName, resource: str, action: str) -> bool:
+        """Say whether the caller may do something in a repository: in all of its project, or as it was granted for it."""
+        held = await self.access.held(self.caller, name.project)
+        return (resource, action) in held.within(name.within_project)
 
     async def may_in_system(self, resource: str, action: str) -> bool:
         """Say whether the caller may do something that is in no project."""

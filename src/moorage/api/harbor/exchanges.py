@@ -152,6 +152,12 @@ createRole role!=RoleReq -> 201
 getRole -> Role
 updateRole role!=RoleReq
 deleteRole
+# repository-grant
+listRepositoryGrants q sort paged -> [RepositoryGrant]
+createRepositoryGrant grant!=RepositoryGrantReq -> 201
+getRepositoryGrant -> RepositoryGrant
+updateRepositoryGrant grant!=RepositoryGrantReq
+deleteRepositoryGrant
 # quota
 listQuotas paged reference reference_id sort -> [Quota]
 getQuota -> Quota

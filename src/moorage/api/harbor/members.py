@@ -82,12 +82,12 @@ class Members:
         held = await ask.access.held(ask.caller, project.name)
 
         async def work(tx: Tx) -> int:
-            entity = await _entity(tx, given)
+            found = await entity(tx, given)
             role = await custom_roles.to_give(tx, given.role_id or 0, project.id)
             accesses.require_to_give(ask, held, role.permissions)
-            number = await members.add(tx, project.id, role.number, user=entity.user, group=entity.group)
+            number = await members.add(tx, project.id, role.number, user=found.user, group=found.group)
             await record(
-                tx, "member.create", ask.origin, project=project.name, target=entity.name, member=number,
+                tx, "member.create", ask.origin, project=project.name, target=found.name, member=number,
                 role=role.name,
             )  # fmt: skip
             return number
@@ -138,7 +138,7 @@ class Members:
         return answers.done()
 
 
-async def _entity(tx: Tx, given: NewMember) -> Entity:
+async def entity(tx: Tx, given: NewMember) -> Entity:
     """Find who is to be a member, in the order that Harbor looks: by number first; or raise BadRequest."""
     user, group = given.member_user or NamedUser(), given.member_group or NewGroup()
     try:

@@ -322,6 +322,12 @@ POST /robots/{robot_id}/trusts createRobotTrust own
 GET /robots/{robot_id}/trusts/{trust_id} getRobotTrust own
 PUT /robots/{robot_id}/trusts/{trust_id} updateRobotTrust own
 DELETE /robots/{robot_id}/trusts/{trust_id} deleteRobotTrust own
+# repository grant
+GET /projects/{project_name_or_id}/grants listRepositoryGrants project:member:list
+POST /projects/{project_name_or_id}/grants createRepositoryGrant project:member:create
+GET /projects/{project_name_or_id}/grants/{grant_id} getRepositoryGrant project:member:read
+PUT /projects/{project_name_or_id}/grants/{grant_id} updateRepositoryGrant project:member:update
+DELETE /projects/{project_name_or_id}/grants/{grant_id} deleteRepositoryGrant project:member:delete
 """
 
 
@@ -336,5 +342,8 @@ def _operation(method: str, path: str, name: str, needs: str) -> Operation:
     wanted = Permission(resource, action) if permission else None
     return Operation(method, path, name, Needs(kind), wanted)
 
+
+CUT: Final = frozenset({"listRepositories", "listArtifactsOfProject"})
+"""Lists of a project that who has the permission for some repositories alone may ask for: these are all that they show."""
 
 OPERATIONS: Final = _read(_TABLE) + _read(_ADDED, added=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from moorage.identity.roles import Permission
 
 SYSTEM: Final = "/system"
-_PROJECT: Final = re.compile(r"/project/(\d{1,18})/?")
+_PROJECT: Final = re.compile(r"/project/(\d{1,18})(?:/repository/(.+))?/?")
 _IN_SYSTEM: Final = roles.ROBOT_SYSTEM | {
     one.permission for one in OPERATIONS if one.needs is Needs.SYSTEM and one.permission
 }
@@ -33,7 +33,10 @@ class OwnPermissions:
         return {"getCurrentUserPermissions": self.current}
 
     async def current(self, ask: Ask) -> Answer:
-        """List what the caller may do in a scope: ``/system``, or ``/project/`` and its number; elsewhere nothing."""
+        """List what the caller may do in a scope: ``/system``, or ``/project/`` and its number; elsewhere nothing.
+
+        After a project ``/repository/`` and a name is ours: what was granted for that repository is added.
+        """
         scope, relative = ask.text("scope"), ask.flag("relative")
         if scope.startswith(SYSTEM):
             in_system = [one for one in sorted(_IN_SYSTEM) if await ask.may_in_system(*one)]
@@ -44,7 +47,9 @@ class OwnPermissions:
         project = None if found is None else await projects.numbered(ask.db, int(found[1]))
         if project is None:
             return answers.given([])
-        held = sorted(await ask.access.permissions(ask.caller, project.name))
+        everything = await ask.access.held(ask.caller, project.name)
+        named = found and found[2]
+        held = sorted(everything.within(named) if named else everything.everywhere)
         home = "" if relative else f"/project/{project.id}"
         # A project itself is its scope.
         names = ["" if one.resource == "project" else one.resource for one in held]

@@ -205,7 +205,8 @@ class Projects:
         """Sum a project up: what is told of its quota and its members is so to whoever may see those."""
         found = ask.project
         counts = await project_pages.repositories_in(ask.db, [found.id])
-        made: dict[str, object] = {"repo_count": counts.get(found.id, 0)}
+        seen = await seeing.seen_of(ask, found.id, found.name, counts.get(found.id, 0))
+        made: dict[str, object] = {"repo_count": seen}
         quotas = await configurable.values(ask.db, configurable.QUOTAS)
         if quotas[configurable.QUOTAS] and await ask.may(found.name, "quota", "read"):
             made["quota"] = {"hard": {"storage": found.limit_bytes}, "used": {"storage": found.used}}

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from moorage.api.harbor import answers as write
+from moorage.api.harbor import seeing
 from moorage.api.harbor.problems import NotFound, Precondition, invalid
-from moorage.identity import accounts
 from moorage.oci.errors import NameInvalid
 from moorage.oci.names import RepositoryName
 from moorage.registry import repositories, repository_pages, sinking
 from moorage.registry.errors import StillReferenced, TagImmutable
 from moorage.registry.events import record
-from moorage.registry.project_pages import ALL, PUBLIC, Audience, of_names, of_user
 from moorage.registry.repository_pages import Listed
 
 if TYPE_CHECKING:
@@ -65,12 +64,15 @@ class Repositories:
 
     async def list_all(self, ask: Ask) -> Answer:
         """Give a page of all repositories that the caller sees."""
-        found, total = await repository_pages.page(ask.db, await _audience(ask), ask.page.asked)
+        found, total = await repository_pages.page(
+            ask.db, await seeing.audience_of_repositories(ask), ask.page.asked
+        )
         return write.listed(ask, map(_shown, found), total)
 
     async def list(self, ask: Ask) -> Answer:
         """Give a page of a project's repositories."""
-        found, total = await repository_pages.page_of(ask.db, ask.project.id, ask.page.asked)
+        some = await seeing.repositories(ask, "repository", "list")
+        found, total = await repository_pages.page_of(ask.db, ask.project.id, ask.page.asked, some)
         return write.listed(ask, map(_shown, found), total)
 
     async def get(self, ask: Ask) -> Answer:
@@ -135,25 +137,6 @@ def preconditions() -> Iterator[None]:
         yield
     except (TagImmutable, StillReferenced) as problem:
         raise Precondition(str(problem)) from problem
-
-
-async def _audience(ask: Ask) -> Audience:
-    caller = ask.caller
-    if caller.admin:
-        return ALL
-    if caller.kind == "user":
-        return of_user(caller)
-    robot = await accounts.by_subject(ask.db, "robot", caller.id) if caller.kind == "robot" else None
-    if robot is None:
-        return PUBLIC
-    named = sorted({
-        grant.namespace
-        for grant in robot.grants
-        if grant.kind == "project" and grant.permission == ("repository", "list")
-    })  # fmt: skip
-    if "*" in named and robot.project_id is None:
-        return ALL
-    return of_names([one for one in named if await ask.may(one, "repository", "list")])
 
 
 def _shown(one: Listed) -> Shown:

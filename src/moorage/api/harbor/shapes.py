@@ -187,6 +187,10 @@ ProjectMember = role_id:int member_user:UserEntity member_group:UserGroup
 Role = id:int64 name description is_builtin:bool permissions:[Access] project_id:int64 creation_time:time
     update_time:time
 RoleReq = name! description permissions!:[Access] project_id:int64
+RepositoryGrant = id:int64 project_id:int64 repository access:[Access] entity_name entity_id:int64 entity_type:u|g|r
+    creation_time:time update_time:time
+RepositoryGrantReq = repository! access!:[Access] member_user:UserEntity member_group:UserGroup robot:NamedRobot
+NamedRobot = id:int64 name
 RoleRequest = role_id:int
 UserEntity = user_id:int username
 UserProfile = email realname comment

@@ -118,7 +118,9 @@ class System:
         part, seen = ask.text("q"), await seeing.audience(ask)
         wanted = (Condition("name", How.FUZZY, (part,)),) if part else ()
         found = await project_pages.page(ask.db, seen, Asked(1, MOST_FOUND, wanted))
-        rows = await project_pages.search_repositories(ask.db, seen, part, MOST_FOUND) if part else []
+        # A robot that may something in a project need not see its repositories.
+        within = await seeing.audience_of_repositories(ask)
+        rows = await project_pages.search_repositories(ask.db, within, part, MOST_FOUND) if part else []
         counts = await repository_pages.counts(ask.db, [row.id for row in rows])
         # What has been destroyed a moment ago counts nothing.
         counted = [counts.get(row.id, (0, 0)) for row in rows]
