@@ -383,7 +383,8 @@ class Telling:
         "CALL_NETWORKS",
         kinds.NETWORKS,
         "",
-        "The networks that webhooks and accounts' OpenID providers may be in though they are not public, such as 10.0.0.0/8."
+        "The networks that webhooks, OpenID providers and issuers that robots trust may be in though they are not public,"
+        " such as 10.0.0.0/8."
         " Others of that kind, this machine's own and a cloud's metadata among them, are never called.",
     )
 

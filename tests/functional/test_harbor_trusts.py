@@ -90,6 +90,9 @@ async def test_a_trust_in_what_may_be_anothers_one_day_is_refused_with_what_to_a
         # What GitHub's tokens say that is not known to be an id is none.
         (of_github(claims={"repository_owner": "octo-org", "made_up": "1"}), "GitHub: repository_id"),
         (of_github(issuer="https://token.actions.octo.ghe.com", claims={"sub": "1"}), "repository_id"),
+        (of_github(issuer="https://github.example.com/_services/token", claims={"sub": "1"}), "repository_id"),
+        (of_github(claims={"sub": "repo:octo-org@65/octo-repo:environment:x@74/y@1"}), "repository_id"),
+        (of_github(claims={"sub": ["repo:a@1/b@2:ref:refs/heads/main", "repo:a/b:ref:x"]}), "repository_id"),
         (of_github(issuer=GITLAB, claims={"project_path": "a/b", "ref": "main"}), "GitLab: namespace_id or"),
         (of_github(issuer="https://gitlab.example.com", claims={"project_path": "a/b"}), "GitLab: namespace_id"),
         (of_github(issuer="https://gitlab.example.com", claims={"sub": "project_path:a/b"}), "GitLab: namespace_id"),
@@ -104,7 +107,9 @@ async def test_a_trust_in_what_may_be_anothers_one_day_is_refused_with_what_to_a
         message = answer.json()["errors"][0]["message"]
         assert (answer.status_code, told in message, "somebody else's" in message) == (400, True, True), body
     for issuer, claims in (
-        (GITHUB, {"repository_owner_id": "65"}), (GITLAB, {"namespace_id": "72", "ref_protected": "true"}),
+        (GITHUB, {"repository_owner_id": "65"}),
+        (GITHUB, {"sub": "repo:octo-org@65/octo-repo@74:ref:refs/heads/main"}),
+        (GITLAB, {"namespace_id": "72", "ref_protected": "true"}),
         ("https://accounts.google.com", {"sub": "1032"}), ("https://gitlab.example.com", {"project_id": "20"}),
         ("https://ci.example.com", {"pipeline": "8d0c"}), (CLUSTER, {ACCOUNT: "u", "sub": "system:serviceaccount:a:b"}),
     ):  # fmt: skip

@@ -42,9 +42,12 @@ LONGEST: Final = 16 * 1024
 SKEW: Final = 60
 LONGEST_LIFE: Final = 24 * 3600
 """A token that was made to live longer is a secret to be kept, and no better than one."""
+MOST_FITTING: Final = trusts.MOST
+"""How many trusts that fit a token have their keys tried."""
 MOST_AT_ONCE: Final = 2
 """Of issuers that one registry has asked for their keys."""
 _REMEMBERED: Final = 10_000
+_MANY: Final = "many robots trust such tokens: say which one signs in, by its whole name"
 WRONG: Final = (
     "unknown robot, or one that does not trust this token:"
     " compare the robot's trusts with the token's issuer, audience and claims"
@@ -126,6 +129,8 @@ class Keyless:
             for one in await self._in_force(known, read.issuer, asked)
             if one.trust.fits(read.claims) and (one.until is None or now < one.until)
         ]
+        if len(fitting) > MOST_FITTING:
+            raise Unauthorized(_MANY)
         signed: dict[tuple[Any, ...], bool] = {}
         found: set[int] = set()
         for one in fitting:
@@ -148,7 +153,7 @@ class Keyless:
         if found is None:
             found = await trusts.in_force(self._db, issuer, asked)
             if len(found) > trusts.MOST_UNNAMED and asked is None:
-                raise Unauthorized("many robots trust this issuer: say which one signs in, by its whole name")
+                raise Unauthorized(_MANY)
             # What is not there costs whoever asks for it, and no memory.
             if found:
                 if len(known.trusts) >= _REMEMBERED:
@@ -158,7 +163,9 @@ class Keyless:
 
     async def _has_signed(self, one: InForce, read: Read) -> bool:
         if one.trust.keys:
-            return KeySet.of(one.trust.keys).has_signed(read.text, read.header)
+            # Only what can have signed it is read at all.
+            fitting = [key for key in one.trust.keys if signatures.suits(key, read.header)]
+            return len(fitting) == 1 and KeySet.of(fitting).has_signed(read.text, read.header)
         return await self._key_sets.have_signed(read.issuer, read.text, read.header, self._turns)
 
     def _read(self, token: str) -> Read:

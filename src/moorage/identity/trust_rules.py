@@ -57,7 +57,11 @@ _PUBLIC: Final = ("kty", "n", "e", "crv", "x", "y", "kid", "alg", "use")
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _SUB_OF_NAMES: Final = ("repo:", "project_path:", "system:serviceaccount:", "organization:", "spiffe:")
 _VISIBLE = re.compile(r"[!-~]+")
-_GITHUB = re.compile(r"https://(?:token\.actions\.githubusercontent\.com|[a-z0-9.-]+\.ghe\.com)(?:/.*)?")
+_GITHUB = re.compile(
+    r"https://(?:token\.actions\.githubusercontent\.com(?:/.*)?|[a-z0-9.-]+\.ghe\.com(?:/.*)?|[^/]+/_services/token)"
+)
+# GitHub's newer subjects have the ids of owner and repository beside their names, which have no @ in them.
+_GITHUB_SUBJECT = re.compile(r"repo:[^/@:]+@[0-9]+/[^/@:]+@[0-9]+(?::.*)?")
 _GITLAB: Final = "https://gitlab.com"
 _KUBERNETES: Final = "/kubernetes.io/"
 
@@ -153,6 +157,8 @@ def _check_lasting(trust: Trust) -> None:
     kind = _kind(trust)
     if kind is not None:
         enough = trust.claims.keys() & LASTING[kind]
+        if kind == "GitHub" and all(map(_has_ids, trust.claims.get("sub", ("",)))):
+            enough |= {"sub"}
     else:
         known = frozenset().union(*LASTING.values())
         enough = {
@@ -186,6 +192,11 @@ def _kind(trust: Trust) -> str | None:
 def _is_lasting(subject: Value) -> bool:
     """Say whether a subject is an id, as far as can be told: these are made of names, and a mail address is one."""
     return isinstance(subject, str) and not subject.startswith(_SUB_OF_NAMES) and "@" not in subject
+
+
+def _has_ids(subject: Value) -> bool:
+    """Say whether a subject of GitHub's holds to ids."""
+    return isinstance(subject, str) and _GITHUB_SUBJECT.fullmatch(subject) is not None
 
 
 def _found(said: Mapping[str, Any], name: str) -> object:
