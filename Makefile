@@ -51,7 +51,8 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(VENV)/dev.stamp ## Lock the dependencies anew, none younger than a week (ARGS=--upgrade for newer ones)
 	$(COMPILE) --group build pyproject.toml -o requirements/run.lock $(ARGS)
 	$(COMPILE) --group dev -c requirements/run.lock pyproject.toml -o requirements/dev.lock $(ARGS)
-	$(COMPILE) requirements/go.in -o requirements/go.lock $(ARGS)
+	for name in go harbor-cli openapi-generator schemathesis; do \
+		$(COMPILE) requirements/$$name.in -o requirements/$$name.lock $(ARGS) || exit; done
 
 clean: ## Remove the environment and every cache; data/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

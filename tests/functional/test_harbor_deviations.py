@@ -67,6 +67,11 @@ async def test_the_log_is_always_kept(world: World):
     assert (await world.client.post(f"{PREFIX}/system/purgeaudit/schedule", json=purge)).status_code == 412
 
 
+async def test_a_schedule_that_there_is_not_is_an_object_that_says_nothing(world: World):
+    for path in ("/system/gc/schedule", "/system/purgeaudit/schedule"):
+        assert await get(world, path) == {}
+
+
 async def test_the_name_of_what_was_deleted_is_free_at_once(world: World):
     path = f"{PREFIX}/projects/library/repositories/app"
     await push_image(world, "library/app", "v1")

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from moorage.api.harbor import off
+from moorage.api.harbor.exchanges import EXCHANGES
 from moorage.api.harbor.operations import OPERATIONS, PREFIX, Needs, Operation
 from moorage.db import Statement, Tx
 from moorage.db.tables import registry as registry_row
@@ -96,7 +97,10 @@ async def test_what_is_off_answers_as_where_it_is_off(world: World):
     seen = {}
     for one in OPERATIONS:
         if one.id in off.answers():
-            answer = await world.client.request(one.method, filled(one))
+            takes = EXCHANGES[one.id]
+            needed = {value.name: "77" for value in takes.query if value.required}
+            headers = {value.name: "x" for value in takes.headers if value.required}
+            answer = await world.client.request(one.method, filled(one), params=needed, headers=headers)
             seen[one.id] = answer.status_code
             if answer.status_code >= 400:
                 assert answer.json()["errors"], one
@@ -105,6 +109,23 @@ async def test_what_is_off_answers_as_where_it_is_off(world: World):
     assert {name for name, status in seen.items() if status == 200} == {
         name for name in off.answers() if name not in {*off.ABSENT, *off.REFUSED}
     }
+
+
+async def test_what_is_asked_for_is_of_the_type_that_the_description_says_whoever_answers(world: World):
+    """What is off reads nothing of it, and refuses it all the same."""
+    refused = {
+        "/security/summary?with_dangerous_cve=null": "with_dangerous_cve in query must be of type boolean",
+        "/replication/executions?policy_id=x": "policy_id in query must be of type int64",
+        "/projects/library/webhook/jobs": "policy_id in query is required",
+        "/search": "q in query is required",
+        f"/system/gc/{1 << 63}": "gc_id in path must be of type int64",
+    }
+
+    for path, rule in refused.items():
+        answer = await world.client.get(PREFIX + path)
+        assert (answer.status_code, rule in answer.json()["errors"][0]["message"]) == (422, True), path
+    export = await world.client.post(f"{PREFIX}/export/cve", json={})
+    assert (export.status_code, "X-Scan-Data-Type" in export.text) == (422, True)
 
 
 async def test_what_needs_the_system_is_refused_to_everybody_else(world: World, browser: httpx.AsyncClient):

@@ -145,7 +145,8 @@ async def test_groups_are_made_found_renamed_and_deleted(world: World):
     }  # fmt: skip
     found = (await ann.get(f"{GROUPS}/search?groupname=build")).json()
     assert found == [{"id": made["builders"], "group_name": "builders", "group_type": 3}]
-    assert refusal(await ann.get(f"{GROUPS}/search")) == (400, "BAD_REQUEST")
+    assert refusal(await ann.get(f"{GROUPS}/search")) == (422, "UNPROCESSABLE_ENTITY")
+    assert refusal(await ann.get(f"{GROUPS}/search?groupname=")) == (400, "BAD_REQUEST")
     # A name is one group's of its type.
     assert refusal(await world.client.post(GROUPS, json={"group_name": "testers", "group_type": 3})) == (
         409,

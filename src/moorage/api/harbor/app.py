@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from moorage import logs
 from moorage.api import dialects
-from moorage.api.harbor import answers, bodies, csrf, description, not_yet, off
+from moorage.api.harbor import answers, bodies, checking, csrf, description, not_yet, off
 from moorage.api.harbor.additions import Additions
 from moorage.api.harbor.artifacts import Artifacts
 from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
@@ -98,6 +98,7 @@ class HarborApi:
             return _described(scope["method"])
         found = self.table.find(scope["method"], path)
         ask = await self._check(found, scope)
+        checking.check(ask)
         try:
             return await found.answer(replace(ask, body=await bodies.receive(body)))
         except Forbidden:

@@ -12,7 +12,7 @@ import msgspec
 
 from moorage import __version__
 from moorage.api.harbor import shapes
-from moorage.api.harbor.exchanges import EXCHANGES, Exchange, Value
+from moorage.api.harbor.exchanges import EXCHANGES, Exchange, Value, is_number
 from moorage.api.harbor.operations import OPERATIONS, PREFIX, Needs
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ PER_PAGE: Final = {"page": {"default": 1}, "page_size": {"default": 10, "maximum
 # Whoever asks may be refused these; a change these as well.
 _REFUSALS: Final = (400, 401, 403, 404, 405, 412, 422, 429, 500, 503)
 _REFUSED_CHANGES: Final = (409, 413, 415)
-_NUMBERS: Final = frozenset({"id", "mid", "eid", "tid"})
-_WORDS: Final = frozenset({"registration_id", "pool_id", "job_id", "report_id"})
 _HEADERS: Final = {
     "requestId": Value("X-Request-Id"),
     "isResourceName": Value("X-Is-Resource-Name", "bool"),
@@ -54,7 +52,6 @@ def describe(operations: Iterable[Operation]) -> dict[str, Any]:
         },
         "basePath": PREFIX,
         "consumes": [JSON],
-        "produces": [JSON],
         "securityDefinitions": {"basic": {"type": "basic"}},
         "security": [{"basic": []}, {}],
         "paths": paths,
@@ -78,9 +75,9 @@ def _operation(one: Operation) -> dict[str, Any]:
         "parameters": list(_parameters(one, exchange)),
         "responses": {str(exchange.status): answer, **_refusals(one)},
     }
-    if media:
-        # What is refused is told in JSON whatever was asked for.
-        made["produces"] = [media, JSON]
+    if exchange.answer:
+        # What is refused is told in JSON whatever was asked for; what is only done has no body, and no media type.
+        made["produces"] = [media, JSON] if media else [JSON]
     if one.needs not in {Needs.OPEN, Needs.ASKED, Needs.PROJECT}:
         made["security"] = [{"basic": []}]
     return made | ({shapes.ADDED: True} if one.added else {})
@@ -91,8 +88,7 @@ def _parameters(one: Operation, exchange: Exchange) -> Iterable[dict[str, Any]]:
     if "project_name_or_id" in one.parameters:
         yield {"$ref": "#/parameters/isResourceName"}
     for name in one.parameters:
-        number = name in _NUMBERS or (name.endswith("_id") and name not in _WORDS | {"project_name_or_id"})
-        yield _parameter("path", Value(name, "int64" if number else "", required=True))
+        yield _parameter("path", Value(name, "int64" if is_number(name) else "", required=True))
     for value in exchange.headers:
         yield _parameter("header", value)
     for value in exchange.query:

@@ -300,6 +300,15 @@ class Exchange:
     answer: str = ""
 
 
+_NUMBERS: Final = frozenset({"id", "mid", "eid", "tid"})
+_WORDS: Final = frozenset({"registration_id", "pool_id", "job_id", "report_id", "project_name_or_id"})
+
+
+def is_number(name: str) -> bool:
+    """Say whether what stands in a path under a name is a number."""
+    return name in _NUMBERS or (name.endswith("_id") and name not in _WORDS)
+
+
 def _read(table: str) -> dict[str, Exchange]:
     tag, made = "", {}
     for line in lines(table):

@@ -72,8 +72,8 @@ def answers() -> Answers:
     for reason, names in _REFUSED.items():
         made |= dict.fromkeys(names.split(), _refusing(reason))
     return made | {
-        "getGCSchedule": nothing,
-        "getPurgeSchedule": nothing,
+        "getGCSchedule": nothing_as_json,
+        "getPurgeSchedule": nothing_as_json,
         "getScannerOfProject": nothing_as_json,
         "listRegistryProviderInfos": nothing_as_json,
         "getRentenitionMetadata": retention_metadata,
@@ -100,11 +100,6 @@ async def absent(ask: Ask) -> Answer:
         f"{name} {value}" for name, value in ask.params.items() if not name.startswith("project")
     )
     raise NotFound(f"{named or 'what is named in the body'} not found")
-
-
-async def nothing(_: Ask) -> Answer:
-    """Answer with no schedule, which Harbor says with no body."""
-    return write.done()
 
 
 async def nothing_as_json(_: Ask) -> Answer:

@@ -38,6 +38,7 @@ class Vulnerability(msgspec.Struct):
 class NewAllowlist(msgspec.Struct):
     """Vulnerabilities that are let pass from now on."""
 
+    id: int | None = None
     items: list[Vulnerability] | None = None
     expires_at: Whole | None = None
     project_id: int | None = None

@@ -68,7 +68,7 @@ ProjectSummary = repo_count:int project_admin_count:int maintainer_count:int dev
     limited_guest_count:int quota:ProjectSummaryQuota registry:Registry
 ProjectSummaryQuota = hard:ResourceList used:ResourceList
 ProjectScanner = uuid!
-CVEAllowlist = id:int project_id:int expires_at:int items:[CVEAllowlistItem] creation_time:time update_time:time
+CVEAllowlist = id:int? project_id:int? expires_at:int? items:[CVEAllowlistItem]? creation_time:time update_time:time
 CVEAllowlistItem = cve_id
 ReplicationPolicy = id:int64 name description src_registry:Registry dest_registry:Registry dest_namespace
     dest_namespace_replace_count:int trigger:ReplicationTrigger filters:[ReplicationFilter] replicate_deletion:bool
@@ -250,6 +250,8 @@ _PLAIN: Final[dict[str, dict[str, Any]]] = {
     "time": {"type": "string", "format": "date-time"},
     "any": {},
 }
+# What is told alone, and ignored where it is sent back.
+_TOLD: Final = frozenset({"creation_time", "update_time"})
 _SECRETS: Final = frozenset({"ldap_search_password", "oidc_client_secret"})
 _ITEMS: Final = {"boolean": "BoolConfigItem", "integer": "IntegerConfigItem", "string": "StringConfigItem"}
 
@@ -301,6 +303,8 @@ def _object(fields: list[str]) -> dict[str, Any]:
         named, _, kind = field.partition(":")
         name = named.strip("+!")
         properties[name] = schema(kind) | ({ADDED: True} if named.startswith("+") else {})
+        if name in _TOLD:
+            properties[name]["readOnly"] = True
         if named.endswith("!"):
             required.append(name)
     return {"type": "object", "properties": properties} | ({"required": required} if required else {})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from moorage import __version__
 from moorage.api.harbor import answers as write
 from moorage.api.harbor import seeing
-from moorage.api.harbor.problems import BadRequest, Forbidden, NotFound
+from moorage.api.harbor.problems import Forbidden, NotFound
 from moorage.db.pages import Asked, Condition, How
 from moorage.errors import Unavailable
 from moorage.identity import configurable, configuration, members, roles
@@ -113,8 +113,6 @@ class System:
 
     async def search(self, ask: Ask) -> Answer:
         """Find projects and repositories that the caller sees by a part of their names."""
-        if "q" not in ask.query:
-            raise BadRequest("q says what is searched for")
         part, seen = ask.text("q"), await seeing.audience(ask)
         wanted = (Condition("name", How.FUZZY, (part,)),) if part else ()
         found = await project_pages.page(ask.db, seen, Asked(1, MOST_FOUND, wanted))
