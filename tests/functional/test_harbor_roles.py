@@ -247,3 +247,31 @@ async def test_a_role_that_is_held_through_a_group_counts_and_ends_with_it(world
     assert (await world.client.delete(f"{PREFIX}/usergroups/{group}")).status_code == 200
     assert await status(ann, "/v2/library/app/manifests/one") == 403
     assert (await world.client.delete(f"{ROLES}/{number}")).status_code == 200
+
+
+async def test_who_may_make_robots_by_a_role_of_the_registrys_own_makes_none_that_may_more(world: World):
+    ann = await user(world, "ann")
+    boss = await world.add_user("boss", Role.PROJECT_ADMIN)
+    number = await made(
+        world.client, "machines", "robot:create", "robot:update", "robot:read", "repository:pull"
+    )
+    await joined(world.client, "ann", number)
+    path = f"{PREFIX}/robots"
+
+    def body(name: str, *permissions: str) -> dict[str, Any]:
+        given = [{"kind": "project", "namespace": "library", "access": access(*permissions)}]
+        return {"name": name, "level": "project", "duration": -1, "permissions": given}
+
+    assert (await ann.post(path, json=body("more", "repository:push"))).status_code == 403
+    less = await ann.post(path, json=body("less", "repository:pull"))
+    # A project's administrator gives all that robots can have, as in Harbor: also what no role of Harbor's has.
+    mighty = await boss.post(path, json=body("mighty", "repository:push", "metadata:list"))
+    assert [less.status_code, mighty.status_code] == [201, 201]
+    wider = body(less.json()["name"], "repository:pull", "repository:push")
+    assert (await ann.put(f"{path}/{less.json()['id']}", json=wider)).status_code == 403
+    # Nor are they one that may more, by a secret of it.
+    taken = [await ann.patch(f"{path}/{one.json()['id']}", json={}) for one in (less, mighty)]
+    assert [one.status_code for one in taken] == [200, 403]
+    grant = {"repository": "app", "access": access("repository:push"), "robot": {"id": less.json()["id"]}}
+    assert (await boss.post(f"{PREFIX}/projects/library/grants", json=grant)).status_code == 201
+    assert (await ann.patch(f"{path}/{less.json()['id']}", json={})).status_code == 403

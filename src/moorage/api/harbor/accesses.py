@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from moorage.api.harbor.problems import BadRequest, Forbidden
-from moorage.identity.roles import Permission
+from moorage.identity.roles import OF_ROLE, Permission, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from moorage.api.harbor.asks import Ask
+    from moorage.identity.accounts import Grant
     from moorage.identity.held import Held
     from moorage.identity.roles import Permissions
 
@@ -53,3 +54,15 @@ def require_to_give(ask: Ask, held: Held, wanted: Permissions, *, pattern: str =
             f"{ask.caller.name} has no {lacking[0]} here, and nobody gives what they do not have",
             permission=str(lacking[0]),
         )
+
+
+async def require_to_give_robot(ask: Ask, grants: Iterable[Grant]) -> None:
+    """Raise Forbidden unless a user has all of what they give a robot in projects; who administrates one gives any of it."""
+    places: dict[str, set[Permission]] = {}
+    for one in grants:
+        if one.kind == "project":
+            places.setdefault(one.namespace, set()).add(one.permission)
+    for project, wanted in places.items():
+        held = await ask.access.held(ask.caller, project)
+        if not held.everywhere >= OF_ROLE[Role.PROJECT_ADMIN]:
+            require_to_give(ask, held, frozenset(wanted))

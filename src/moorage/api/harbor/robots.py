@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from moorage.api.harbor import answers
+from moorage.api.harbor import accesses, answers
 from moorage.api.harbor.asks import project_unknown
 from moorage.api.harbor.problems import BadRequest, Forbidden
 from moorage.api.harbor.robot_models import (
@@ -19,7 +19,7 @@ from moorage.api.harbor.robot_models import (
     permissions,
     shown,
 )
-from moorage.identity import accounts, configurable, robot_pages, robots, users
+from moorage.identity import accounts, configurable, repository_grants, robot_pages, robots, users
 from moorage.identity.robots import Chosen, Owner
 from moorage.registry import projects
 from moorage.registry.events import record
@@ -77,6 +77,8 @@ class Robots:
         if ask.caller.kind == "robot":
             held = await accounts.by_subject(ask.db, "robot", ask.caller.id)
             robots.require_subset(grants, held.grants if held else (), ask.caller.name)
+        else:
+            await accesses.require_to_give_robot(ask, grants)
         days = given.duration if given.duration is not None else await _usual_days(ask)
         chosen = await _chosen(ask, given.secret)
 
@@ -120,6 +122,7 @@ class Robots:
         if robot.project is not None and given.namespace != robot.project:
             raise BadRequest("cannot update the project id of robot")
         await _require_projects(ask, grants)
+        await accesses.require_to_give_robot(ask, grants)
         until = robot.expires_at if days == robot.days else robots.expiry(robot.created_at, days)
 
         async def work(tx: Tx) -> None:
@@ -193,6 +196,11 @@ async def editable(ask: Ask) -> Robot:
     robot = await robot_in_path(ask, "update")
     if robot.is_providers:
         raise Forbidden(f"{robot.full_name} is the provider's, by a grant: it is ended, and not changed")
+    # Who can be the robot, by a secret of it or by whom it trusts, may what it may.
+    await accesses.require_to_give_robot(ask, robot.grants)
+    for place in await repository_grants.of_robot(ask.db, robot.id):
+        held = await ask.access.held(ask.caller, place.project_name)
+        accesses.require_to_give(ask, held, place.permissions, pattern=place.pattern)
     return robot
 
 
