@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 import httpx
 import pytest
 from joserfc.jwk import ECKey, RSAKey
+from sqlalchemy import select
 
 from moorage.api.harbor.operations import PREFIX
+from moorage.db import Statement
+from moorage.db.tables import event
 from moorage.identity import trusts
 from moorage.identity.roles import Role
 from moorage.registry import relay
@@ -25,6 +29,7 @@ GITHUB = "https://token.actions.githubusercontent.com"
 GITLAB = "https://gitlab.com"
 CLUSTER = "https://kubernetes.default.svc.cluster.local"
 ACCOUNT = "/kubernetes.io/serviceaccount/uid"
+SIGNED_IN = Statement(select(event.c.body).where(event.c.kind == "robot.sign-in"))
 KEY = ECKey.generate_key("P-256", {"kid": "k"})
 
 
@@ -215,7 +220,7 @@ async def test_an_issuer_that_the_operator_allows_is_asked_by_the_registry_itsel
                 "iat": now,
                 "exp": now + 300,
             }
-            text = issuer.signed(said | {"aud": told["audience"]})
+            text = issuer.signed(said | {"aud": told["audience"], "sub": "repo:octo-org/octo-repo:x\n"})
             one = await open_.as_("robot$library+ci", text)
             scope = {"service": "harbor-registry", "scope": "repository:library/app:pull"}
             assert 0 < (await one.get("/service/token", params=scope)).json()["expires_in"] <= 900
@@ -223,6 +228,17 @@ async def test_an_issuer_that_the_operator_allows_is_asked_by_the_registry_itsel
             # No robot, by whatever it signs in, begins a session.
             form = {"principal": "robot$library+ci", "password": text}
             assert (await (await open_.as_(None)).post("/c/login", data=form)).status_code in {401, 403}
+            # The record knows whose token it was: a robot is many jobs.
+            registry = await open_.registry()
+            await registry.gathered.flush()
+            (login,) = (
+                await open_.client.get(f"{PREFIX}/audit-logs", params={"q": "operation=login"})
+            ).json()
+            assert (login["username"], login["resource_type"]) == ("robot$library+ci", "robot")
+            rows = await registry.db.all(SIGNED_IN)
+            assert [json.loads(row.body)["asked"] for row in rows] == [
+                f"repo:octo-org/octo-repo:x of {issuer.issuer}"
+            ]
             assert (await open_.client.delete(f"{path}/{told['id']}")).status_code == 200
             assert (await one.get("/service/token", params=scope)).status_code == 401
             assert (await one.get("/v2/library/app/tags/list")).status_code == 401

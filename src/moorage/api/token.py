@@ -46,6 +46,8 @@ LONGEST_SCOPES: Final = 8 * 1024
 _MOST_FIELDS = 200
 _SCOPE_AS_JSON = 80
 _FORM = "application/x-www-form-urlencoded"
+SIGNED_IN: Final = "robot.sign-in"
+"""The event that tells whose token signed a robot in."""
 _ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type, no token
 _SUBJECT_TYPES: Final = frozenset(f"urn:ietf:params:oauth:token-type:{one}" for one in ("jwt", "id_token"))
 _YES = frozenset({"true", "1"})
@@ -152,7 +154,7 @@ class TokenService:
         account = None
         if (authorization := _header(scope, b"authorization")) is not None:
             name, password = name_and_password(authorization)
-            account = await self.access.sign_in(name, password, address=_address(scope))
+            account = await self._signed_in(name, password, scope)
         await self._count(account, scope)
         refresh = ""
         if account and _one(fields, "offline_token") in _YES:
@@ -172,7 +174,7 @@ class TokenService:
         match _one(fields, "grant_type"):
             case "password":
                 name, password = _one(fields, "username"), _one(fields, "password")
-                account = await self.access.sign_in(name, password, address=_address(scope))
+                account = await self._signed_in(name, password, scope)
                 await self._count(account, scope)
                 if _one(fields, "access_type") == "offline":
                     refresh = await self._refresh_token(account, fields)
@@ -201,8 +203,18 @@ class TokenService:
             raise TokenRequestInvalid(
                 "subject_token is a signed token, and client_id a robot's whole name, or left out"
             )
-        account = await self.access.sign_in(name, token, address=_address(scope))
+        account = await self._signed_in(name, token, scope)
         await self._count(account, scope)
+        return account
+
+    async def _signed_in(self, name: str, password: str, scope: Scope) -> Account:
+        """Sign somebody in, and note whose token it was that did, if it was no password: many jobs are one robot."""
+        account = await self.access.sign_in(name, password, address=_address(scope))
+        if account.by and self.gathered is not None:
+            agent = (_header(scope, b"user-agent") or "").encode("latin-1")
+            who = account.caller.name
+            seen = Seen(SIGNED_IN, "", who, _address(scope), agent, "", who, account.by)
+            self.gathered.note(seen, request_id.get())
         return account
 
     async def _count(self, account: Account | None, scope: Scope) -> None:
@@ -214,7 +226,7 @@ class TokenService:
     async def _refresh_token(self, account: Account, fields: Fields) -> str:
         """Make a refresh token, or none where there is no room for it: the client goes on with what it has."""
         client = _one(fields, "client_id")
-        if account.passing:
+        if account.by:
             return ""
         try:
             return await self.access.issue_refresh_token(account.caller, client=client)

@@ -201,13 +201,14 @@ class Access:
             named = await self._named(name)
             # A robot that is not there trusts nobody: whoever shows a token learns no more than of one that is.
             asked = named.caller.id if named else 0
-        found = await self._subject("robot", await self.keyless.robot(asked, token))
+        proven = await self.keyless.robot(asked, token)
+        found = await self._subject("robot", proven.robot)
         now = self.db.now()
         if found is None or not found.works(now):
             raise Unauthorized(keyless.WRONG)
         self.used.note(found.caller.id)
         ends = now + keyless.LIFE * tokens.SECOND
-        return replace(found, expires_at=min(found.expires_at or ends, ends), passing=True)
+        return replace(found, expires_at=min(found.expires_at or ends, ends), by=proven.by)
 
     async def hash(self, password: str) -> str:
         """Hash a password that is to be kept."""

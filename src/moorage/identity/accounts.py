@@ -73,8 +73,8 @@ class Account:
     expires_at: int | None = None
     project_id: int | None = None
     grants: tuple[Grant, ...] = ()
-    passing: bool = False
-    """Whether it signed in by what ends soon, and may be given nothing that lasts longer."""
+    by: str = ""
+    """Whose token signed it in, in place of a secret of its own: it is given nothing then that lasts longer."""
 
     def secrets(self, now: int) -> tuple[bytes, ...]:
         """Give a robot's secrets that are good now, as they are kept: two while the one takes the other's place."""

@@ -40,6 +40,7 @@ SHORTEST: Final = 129
 """No password and no robot's secret is as long as the shortest of tokens."""
 LONGEST: Final = 16 * 1024
 SKEW: Final = 60
+LONGEST_BY: Final = 512
 LONGEST_LIFE: Final = 24 * 3600
 """A token that was made to live longer is a secret to be kept, and no better than one."""
 MOST_FITTING: Final = trusts.MOST
@@ -64,14 +65,30 @@ class Read:
     issuer: str
     ends: int
 
+    @property
+    def by(self) -> str:
+        """Say whose it is, in its issuer's words and no more of them than fit."""
+        subject = self.claims.get("sub")
+        said = f"{subject if isinstance(subject, str) else 'somebody'} of {self.issuer}"
+        return "".join(letter for letter in said[:LONGEST_BY] if letter.isprintable())
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The robot that a token signs in, until when (seconds) it does, and whose the token is, for the record."""
+
+    robot: int
+    ends: int
+    by: str
+
 
 @dataclass(slots=True)
 class _Remembered:
     """What was found since the access rows last changed."""
 
     version: int
-    proven: dict[tuple[int | None, bytes], tuple[int, int]] = field(default_factory=dict)
-    """The robot that a token signs in, by which was asked for, and until when (seconds)."""
+    proven: dict[tuple[int | None, bytes], Proven] = field(default_factory=dict)
+    """By the robot that was asked for, and a token's hash."""
     trusts: dict[tuple[str, int | None], list[InForce]] = field(default_factory=dict)
 
 
@@ -104,22 +121,22 @@ class Keyless:
                 f"issuer: {error}; give its keys (jwks) where it cannot be reached from here"
             ) from None
 
-    async def robot(self, asked: int | None, token: str) -> int:
-        """Give the number of the robot that a token signs in: the one *asked* for, or (None) whichever trusts it.
+    async def robot(self, asked: int | None, token: str) -> Proven:
+        """Give the robot that a token signs in: the one *asked* for, or (None) whichever trusts it.
 
         Raises Unauthorized, or IssuerAway.
         """
         known = self._current()
         key = asked, hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         now = self._db.now() // SECOND
-        if (found := known.proven.get(key)) is not None and now < found[1]:
-            return found[0]
+        if (found := known.proven.get(key)) is not None and now < found.ends:
+            return found
         read = self._read(token)
         number = await self._proven(known, read, asked)
         if len(known.proven) >= _REMEMBERED:
             del known.proven[next(iter(known.proven))]
-        known.proven[key] = number, read.ends
-        return number
+        known.proven[key] = found = Proven(number, read.ends, read.by)
+        return found
 
     async def _proven(self, known: _Remembered, read: Read, asked: int | None) -> int:
         """Find the one robot with a trust that fits what a token says, by whose keys it is signed."""

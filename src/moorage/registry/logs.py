@@ -47,6 +47,7 @@ KINDS: Final[Mapping[str, Named]] = {
     "robot.update": Named("update", "robot"),
     "robot.secret": Named("update", "robot"),
     "robot.delete": Named("delete", "robot"),
+    "robot.sign-in": Named("login", "robot"),
     "trust.create": Named("update", "robot"),
     "trust.update": Named("update", "robot"),
     "trust.delete": Named("update", "robot"),
