@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,11 +10,13 @@ import pytest
 from joserfc.jwk import RSAKey
 from sqlalchemy import bindparam, update
 
+from moorage.api.harbor.operations import PREFIX
 from moorage.db import Statement
 from moorage.db.tables import sign_in_flow
 from moorage.outbound import oidc_codes
 from tests.functional.oidc_world import Staffed, base, current
-from tests.servers.lying_issuer import BIG, CLIENT, WELL_KNOWN
+from tests.servers.certificates import certified
+from tests.servers.lying_issuer import BIG, CLIENT, WELL_KNOWN, lying_issuer
 
 LONG_AGO = Statement(update(sign_in_flow).values(created_at=bindparam("at")))
 
@@ -148,3 +151,39 @@ async def test_nobody_fills_the_table_of_sign_ins(staffed: Staffed):
     answers = [(await browser.get("/c/oidc/login")).status_code for _ in range(oidc_codes.MOST + 1)]
 
     assert answers == [302] * oidc_codes.MOST + [429]
+
+
+@pytest.mark.parametrize("staffed", ["sqlite"], indirect=True)
+async def test_a_certificate_that_nobody_vouches_for_is_taken_only_where_that_is_set(
+    staffed: Staffed, tmp_path: Path
+):
+    with lying_issuer(certified(tmp_path)[0]) as issuer:
+        staffed.issuer = issuer
+        asked = {"url": issuer.issuer, "verify_cert": True}
+        checked = await staffed.admin.post(f"{PREFIX}/system/oidc/ping", json=asked)
+        unchecked = await staffed.admin.post(
+            f"{PREFIX}/system/oidc/ping", json=asked | {"verify_cert": False}
+        )
+        await staffed.settle()
+        refused_ = await (await staffed.browser()).get("/c/oidc/login")
+        await staffed.settle(oidc_verify_cert=False)
+        entered = await current(await staffed.signed_in())
+
+    assert (checked.status_code, "CERTIFICATE_VERIFY_FAILED" in checked.text, unchecked.status_code) == (
+        400,
+        True,
+        200,
+    )
+    assert (refused_.status_code, entered["username"]) == (503, "ada")
+
+
+@pytest.mark.parametrize("staffed", ["sqlite"], indirect=True)
+async def test_no_sibling_host_begins_a_sign_in_in_a_browser(staffed: Staffed):
+    browser = await staffed.browser()
+    led = await browser.get(f"{base(browser).replace('http', 'https')}/c/oidc/login")
+    asked = parse_qs(urlsplit(led.headers["location"]).query)
+    bound = led.headers["set-cookie"]
+
+    assert asked["redirect_uri"][0].startswith("https://")
+    assert bound.startswith("__Host-registry-oidc=")
+    assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= {*map(str.strip, bound.split(";"))}

@@ -8,11 +8,13 @@ import hashlib
 import hmac
 import json
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -36,6 +38,7 @@ class LyingIssuer:
     _rsa: ClassVar[RSAKey] = RSAKey.generate_key(2048, {"kid": "one"})
 
     port: int = 0
+    scheme: str = "http"
     keys: list[Any] = field(default_factory=lambda: [LyingIssuer._rsa])
     published: list[Any] | None = None
     claims: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +58,7 @@ class LyingIssuer:
     @property
     def issuer(self) -> str:
         """Give its name."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def sign_in(self, url: str, subject: str = "ada", **back: str) -> str:
         """Sign somebody in who was led here, and give where they are led then."""
@@ -166,10 +169,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def lying_issuer() -> Iterator[LyingIssuer]:
-    """Run one."""
+def lying_issuer(certificate: Path | None = None) -> Iterator[LyingIssuer]:
+    """Run one, within TLS if it has a certificate (with its key)."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.here, server.ended = LyingIssuer(server.server_address[1]), threading.Event()
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.here.scheme = "https"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

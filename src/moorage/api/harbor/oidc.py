@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+from moorage import cookies
 from moorage.api.harbor import answers, csrf, pages_html
 from moorage.api.harbor.problems import BadRequest, Unauthorized
 from moorage.errors import Problem
@@ -25,15 +26,14 @@ from moorage.outbound.oidc_codes import LASTS, SECOND
 from moorage.registry.events import record
 
 if TYPE_CHECKING:
-    from starlette.types import Scope
-
     from moorage.api.dialects import Answer
     from moorage.api.harbor.callers import Callers
     from moorage.api.harbor.visits import Visit
     from moorage.db import Tx
     from moorage.identity.accounts import Account
 
-COOKIE: Final = "oidc"
+COOKIE: Final = "registry-oidc"
+"""What a sign-in is bound to; over TLS its name begins with ``__Host-``, so that no sibling host can begin one in a browser."""
 LOGIN: Final = "/c/oidc/login"
 CALLBACK: Final = "/c/oidc/callback"
 ONBOARD: Final = "/c/oidc/onboard"
@@ -76,11 +76,11 @@ class OidcPages:
                 "invalid redirect url: only a path of this address is one, such as /harbor/projects"
             )
         going = await self.callers.registry.sign_ins.begin(visit.home + CALLBACK, following, visit.address)
-        return _led(going.url, _cookie(visit.scope, going.secret))
+        return _led(going.url, _bound(visit, going.secret))
 
     async def callback(self, visit: Visit) -> Answer:
         """Take what the provider says of who the browser is."""
-        secret = csrf.cookie(visit.scope, COOKIE)
+        secret = cookies.read(visit.scope, COOKIE) or ""
         try:
             found = await self.callers.registry.sign_ins.finish(
                 visit.home + CALLBACK, visit.query, secret, visit.address
@@ -93,11 +93,11 @@ class OidcPages:
             query = {"state": found.state, "why": "taken" if found.why else ""}
             return _led(f"{ONBOARD}?{urlencode(query)}")
         cookie = await self._begun(visit, found)
-        return _led(found.next or WELCOME, cookie, _cookie(visit.scope, ""))
+        return _led(found.next or WELCOME, cookie, _bound(visit, ""))
 
     async def ask_name(self, visit: Visit) -> Answer:
         """Ask for a name."""
-        state, secret = visit.query.get("state", ""), csrf.cookie(visit.scope, COOKIE)
+        state, secret = visit.query.get("state", ""), cookies.read(visit.scope, COOKIE) or ""
         waiting = await self.callers.registry.sign_ins.waiting(state, secret)
         why = "The name that the provider has for you is another's here, or cannot be one: choose another."
         return _asking(visit, waiting, why if visit.query.get("why") else "")
@@ -107,7 +107,7 @@ class OidcPages:
         sign_ins, form = self.callers.registry.sign_ins, visit.form
         state, secret = (
             form.get("state", "") or visit.query.get("state", ""),
-            csrf.cookie(visit.scope, COOKIE),
+            cookies.read(visit.scope, COOKIE) or "",
         )
         name = form.get("username", "").strip()
         try:
@@ -116,7 +116,7 @@ class OidcPages:
             if not visit.is_form:
                 raise
             return _asking(visit, Waiting(state, name), str(problem), status=problem.status)
-        headers = (await self._begun(visit, found), _cookie(visit.scope, ""))
+        headers = (await self._begun(visit, found), _bound(visit, ""))
         if visit.is_form:
             return _led(found.next or WELCOME, *headers)
         return answers.done(*headers)
@@ -228,8 +228,6 @@ def _led(url: str, *headers: tuple[str, str]) -> Answer:
     return answers.done(("location", url), *headers, ("referrer-policy", "no-referrer"), status=302)
 
 
-def _cookie(scope: Scope, secret: str) -> tuple[str, str]:
-    """Write the header that gives a browser what its sign-in is bound to; an empty secret takes it away."""
-    secure = "; Secure" if scope["scheme"] == "https" else ""
-    age = LASTS // SECOND if secret else 0
-    return "set-cookie", f"{COOKIE}={secret}; Path=/c/oidc/; Max-Age={age}; HttpOnly{secure}; SameSite=Lax"
+def _bound(visit: Visit, secret: str) -> tuple[str, str]:
+    """Write the header that binds a browser to its sign-in; an empty secret ends that."""
+    return "set-cookie", cookies.written(visit.scope, secret, COOKIE, seconds=LASTS // SECOND)
