@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 COMMENT: Final = "Onboarded via OIDC provider"
 LONGEST_NAME: Final = 255
+NAMING: Final = "naming"
+"""Stands for the state where a browser is back and a name is to be chosen: its secret alone is what that is bound to."""
 
 _ADD = Statement(
     insert(sign_in_flow).values(
@@ -104,9 +106,8 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Somebody who has no account yet, and chooses a name: by which state, and what they are called elsewhere."""
+    """Somebody who has no account yet, and chooses a name: what they are called elsewhere, and why that is not it."""
 
-    state: str
     called: str
     why: str = ""
 
@@ -156,19 +157,18 @@ class SignIns:
                 return await self._onboarded(vouched, vouched.called, flow.next)
             except (users.UserExists, users.UserNameInvalid) as problem:
                 why = str(problem)
-        waiting = Pair(Pair.new().state, secret)
         row = {"redirect": redirect, "next": flow.next, "vouched": msgspec.json.encode(vouched).decode()}
-        await self.db.change(lambda tx: _remember(tx, waiting, address, row))
-        return Waiting(waiting.state, vouched.called, why)
+        await self.db.change(lambda tx: _remember(tx, Pair(NAMING, secret), address, row))
+        return Waiting(vouched.called, why)
 
-    async def waiting(self, state: str, secret: str) -> Waiting:
+    async def waiting(self, secret: str) -> Waiting:
         """Give who chooses a name just now, or raise FlowUnknown."""
-        flow = await self._found(self.db, Pair(state, secret), chosen=True)
-        return Waiting(state, msgspec.json.decode(flow.vouched, type=Vouched).called)
+        flow = await self._found(self.db, Pair(NAMING, secret), chosen=True)
+        return Waiting(msgspec.json.decode(flow.vouched, type=Vouched).called)
 
-    async def onboard(self, state: str, secret: str, name: str) -> Entered:
+    async def onboard(self, secret: str, name: str) -> Entered:
         """Make the account of who chooses a name; raise FlowUnknown, UserNameInvalid, UserExists, NotAdmitted or OidcOff."""
-        pair = Pair(state, secret)
+        pair = Pair(NAMING, secret)
         provider, _, _ = await self._provider(self.db)
         flow = await self._found(self.db, pair, chosen=True)
         vouched = msgspec.json.decode(flow.vouched, type=Vouched)

@@ -14,7 +14,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
 
 from moorage import cookies
 from moorage.api.harbor import answers, csrf, pages_html
@@ -90,32 +89,26 @@ class OidcPages:
                 self.callers.note(visit.scope, "credentials", "anonymous", "")
             raise
         if isinstance(found, Waiting):
-            query = {"state": found.state, "why": "taken" if found.why else ""}
-            return _led(f"{ONBOARD}?{urlencode(query)}")
+            return _led(f"{ONBOARD}?why=taken" if found.why else ONBOARD)
         cookie = await self._begun(visit, found)
         return _led(found.next or WELCOME, cookie, _bound(visit, ""))
 
     async def ask_name(self, visit: Visit) -> Answer:
         """Ask for a name."""
-        state, secret = visit.query.get("state", ""), cookies.read(visit.scope, COOKIE) or ""
-        waiting = await self.callers.registry.sign_ins.waiting(state, secret)
+        secret = cookies.read(visit.scope, COOKIE) or ""
+        waiting = await self.callers.registry.sign_ins.waiting(secret)
         why = "The name that the provider has for you is another's here, or cannot be one: choose another."
         return _asking(visit, waiting, why if visit.query.get("why") else "")
 
     async def onboard(self, visit: Visit) -> Answer:
         """Make the account under the name that was chosen."""
-        sign_ins, form = self.callers.registry.sign_ins, visit.form
-        state, secret = (
-            form.get("state", "") or visit.query.get("state", ""),
-            cookies.read(visit.scope, COOKIE) or "",
-        )
-        name = form.get("username", "").strip()
+        secret, name = cookies.read(visit.scope, COOKIE) or "", visit.form.get("username", "").strip()
         try:
-            found = await sign_ins.onboard(state, secret, name)
+            found = await self.callers.registry.sign_ins.onboard(secret, name)
         except (users.UserNameInvalid, users.UserExists) as problem:
             if not visit.is_form:
                 raise
-            return _asking(visit, Waiting(state, name), str(problem), status=problem.status)
+            return _asking(visit, Waiting(name), str(problem), status=problem.status)
         headers = (await self._begun(visit, found), _bound(visit, ""))
         if visit.is_form:
             return _led(found.next or WELCOME, *headers)
@@ -212,14 +205,13 @@ class OidcPages:
 
 
 def _asking(visit: Visit, waiting: Waiting, why: str, *, status: int = 200) -> Answer:
-    fields = (pages_html.hidden("state", waiting.state), pages_html.field("Name", "username", waiting.called))
     return pages_html.page(
         "Choose your name",
         pages_html.told(
             "You are here for the first time. This is what you are called in this registry from now on."
         ),
         pages_html.refused(why),
-        pages_html.form(visit, ONBOARD, *fields, button="Go on"),
+        pages_html.form(visit, ONBOARD, pages_html.field("Name", "username", waiting.called), button="Go on"),
         status=status,
     )
 

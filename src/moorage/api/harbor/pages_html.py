@@ -62,8 +62,3 @@ def field(label: str, name: str, value: str = "") -> str:
         f'<label>{html.escape(label)}\n<input name="{html.escape(name)}" value="{html.escape(value)}" required maxlength="255" '
         f'autocomplete="username" autocapitalize="none" spellcheck="false"></label>'
     )
-
-
-def hidden(name: str, value: str) -> str:
-    """Write a field that nobody sees."""
-    return f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
