@@ -23,6 +23,7 @@ pytest_plugins = (
     "tests.functional.oidc_world",
     "tests.functional.ordering_world",
     "tests.functional.cloud_api_world",
+    "tests.functional.ldap_world",
 )
 
 # Every world has people who sign in, and at their full price that is a fifth of what all tests cost. A house that runs in

@@ -22,10 +22,12 @@ from moorage.cloud import provisioning
 from moorage.errors import Unavailable
 from moorage.identity.access import Access
 from moorage.identity.guesses import Guesses
+from moorage.identity.ldap import Ldap
 from moorage.identity.oidc_sign_in import Known, SignIns
 from moorage.identity.passwords import Passwords
 from moorage.outbound import http as outbound
 from moorage.outbound import key_sets, oidc
+from moorage.registry import events
 from moorage.registry import fsck as checks
 from moorage.registry.address_rules import AddressRules, Part
 from moorage.registry.directory import LOOPBACK, Directory, Entry, Suspension
@@ -283,6 +285,7 @@ def opener(
             token_life=int(set_.entering.token_lifetime),
             refresh_life=int(set_.entering.refresh_lifetime * SECOND),
             key_sets=issuers,
+            ldap=Ldap(db, entry.uuid, parts.master, passwords, outside, events.outsider),
         )
         uploads = Uploads(db, store, limits.upload_lifetime, limits.blob_size)
         slots = Slots(0, asked.parallel_wait, leases(entry))

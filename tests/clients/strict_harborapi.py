@@ -15,8 +15,11 @@ from tests.clients.conftest import SECONDS
 
 _Seen = TypeVar("_Seen")
 
-# Fields of Harbor 2.15 that are younger than the client.
-YOUNGER: Final = {"ConfigurationsResponse.disabled_audit_log_event_types"}
+# Fields of Harbor 2.15 that are younger than the client, and ours.
+YOUNGER: Final = {
+    "ConfigurationsResponse.disabled_audit_log_event_types",
+    "ConfigurationsResponse.ldap_ca_certificates",
+}
 
 
 class Strict(HarborAsyncClient):

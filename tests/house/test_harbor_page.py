@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from moorage.api.harbor import not_yet, off
+from moorage.api.harbor import off
 from moorage.api.harbor.operations import OPERATIONS
 from moorage.identity.configurable import KEYS
 from moorage.registry import metadata
@@ -20,11 +20,10 @@ def named(title: str) -> set[str]:
     return {*re.findall(r"`(\w+)`", re.split(r"^##", rest, maxsplit=1, flags=re.MULTILINE)[0])}
 
 
-def test_what_is_off_and_what_is_not_yet_is_named_as_it_is():
+def test_what_is_off_is_named_as_it_is():
     assert named("### Reads as empty") == {*off.answers()} - off.ABSENT - off.REFUSED
     assert named("### Is not there: 404") == off.ABSENT
     assert named("### Is refused: 412") == off.REFUSED
-    assert named("## Not yet") == not_yet.NOT_YET
     assert f"Of its {sum(not one.added for one in OPERATIONS)} operations" in PAGE
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from moorage.api.dialects import Answer
-from moorage.api.harbor import not_yet, off
+from moorage.api.harbor import off
 from moorage.api.harbor.app import table
 from moorage.api.harbor.asks import Ask
 from moorage.api.harbor.operations import OPERATIONS, Needs
@@ -90,11 +90,5 @@ def test_a_path_that_is_none_or_is_asked_otherwise_is_told_so():
         table().find("PATCH", "/api/v2.0/projects/a")
 
 
-def test_what_is_not_built_yet_is_known():
-    """This shrinks to nothing: whoever builds an operation takes its name out of that list."""
-    assert {one.id for one in OPERATIONS} >= not_yet.NOT_YET
-    assert len(not_yet.NOT_YET) <= 91
-
-
 def _everybody() -> dict[str, Callable[[Ask], Awaitable[Answer]]]:
-    return dict.fromkeys((one.id for one in OPERATIONS), not_yet.not_served)
+    return dict.fromkeys((one.id for one in OPERATIONS), off.absent)

@@ -32,6 +32,7 @@ from moorage.identity import (
 from moorage.identity.callers import ANONYMOUS, Caller
 from moorage.identity.held import Held
 from moorage.identity.keyless import Keyless
+from moorage.identity.ldap import Ldap
 from moorage.identity.robot_use import Used
 from moorage.identity.roles import Permission
 from moorage.identity.scopes import Scope
@@ -138,6 +139,7 @@ class Access:
         token_life: int = tokens.LIFE,
         refresh_life: int = refresh.LIFE,
         key_sets: KeySets | None = None,
+        ldap: Ldap | None = None,
     ) -> None:
         """Work on the rows of the registry whose lasting name (its uuid) is *registry*.
 
@@ -152,6 +154,7 @@ class Access:
         self.keyless = Keyless(db, key_sets or KeySets(http.Caller(), db.now))
         self._refresh_life = refresh_life
         self._passwords = passwords
+        self.ldap = ldap or Ldap(db, registry, master, passwords)
         self._known = _Known(tokens.NEVER)
 
     @property
@@ -182,6 +185,8 @@ class Access:
             right = await self._is_secret(found, password, address=address, name=name)
         else:
             hashed = await self._hash_of(found)
+            if hashed is None and await self.ldap.directory() is not None:
+                return await self._by_ldap(name, password, address)
             right = await self._passwords.verify(password, hashed, address=address, name=name)
         if found is None or not right or not found.works(self.db.now()):
             raise Unauthorized(_WRONG)
@@ -209,6 +214,12 @@ class Access:
         self.used.note(found.caller.id)
         ends = now + keyless.LIFE * tokens.SECOND
         return replace(found, expires_at=min(found.expires_at or ends, ends), by=proven.by)
+
+    async def _by_ldap(self, name: str, password: str, address: str) -> Account:
+        found = await self.ldap.sign_in(name, password, address=address, by_number=self._subject)
+        if found is None or not found.works(self.db.now()):
+            raise Unauthorized(_WRONG)
+        return found
 
     async def hash(self, password: str) -> str:
         """Hash a password that is to be kept."""

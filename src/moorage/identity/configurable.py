@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from moorage.errors import Problem
-from moorage.identity import accounts, configuration, oidc_settings
+from moorage.identity import accounts, configuration, ldap_settings, oidc_settings
 
 if TYPE_CHECKING:
     from moorage.db import Reader
@@ -49,6 +49,7 @@ class Key:
     default: Value
     least: int = -1
     most: int = 1 << 50
+    longest: int = LONGEST
     one_of: tuple[str, ...] = ()
     check: Callable[[str], bool] | None = None
     rule: str = ""
@@ -71,8 +72,8 @@ class Key:
                 raise ConfigurationInvalid(f"{name} is {self.least} to {self.most}, not {value}", name=name)
             return str(value)
         if self.kind in {Kind.TEXT, Kind.SECRET} and isinstance(value, str):
-            if len(value) > LONGEST or "\0" in value:
-                raise ConfigurationInvalid(f"{name} has at most {LONGEST} characters", name=name)
+            if len(value) > self.longest or "\0" in value:
+                raise ConfigurationInvalid(f"{name} has at most {self.longest} characters", name=name)
             if self.check and not self.check(value):
                 raise ConfigurationInvalid(f"{name} is {self.rule}", name=name)
             if self.one_of and value not in self.one_of:
@@ -93,9 +94,43 @@ SELF_REGISTRATION: Final = "self_registration"
 SESSION_TIMEOUT: Final = "session_timeout"
 ROBOT_DAYS: Final = "robot_token_duration"
 
+_NAME_RULE: Final = "a distinguished name, as ou=people,dc=example,dc=org"
+_FILTER_RULE: Final = "a filter, as (objectClass=person)"
+_ATTRIBUTE_RULE: Final = "an attribute's name"
+_LDAP: Final[Mapping[str, Key]] = {
+    ldap_settings.URL: Key(
+        Kind.TEXT,
+        "",
+        check=ldap_settings.is_url,
+        rule="ldaps://, ldap+starttls:// or ldap:// and a host, with a port or without",
+    ),
+    "ldap_search_dn": Key(Kind.TEXT, "", check=ldap_settings.is_name, rule=_NAME_RULE),
+    ldap_settings.SECRET: Key(Kind.SECRET, ""),
+    ldap_settings.BASE: Key(Kind.TEXT, "", check=ldap_settings.is_name, rule=_NAME_RULE),
+    "ldap_filter": Key(Kind.TEXT, "", check=ldap_settings.is_filter, rule=_FILTER_RULE),
+    ldap_settings.UID: Key(Kind.TEXT, "cn", check=ldap_settings.is_attribute, rule=_ATTRIBUTE_RULE),
+    "ldap_scope": Key(Kind.WHOLE, 2, least=0, most=2),
+    "ldap_timeout": Key(Kind.WHOLE, ldap_settings.SECONDS, least=1, most=ldap_settings.MOST_SECONDS),
+    "ldap_verify_cert": Key(Kind.FLAG, default=True),
+    "ldap_ca_certificates": Key(
+        Kind.TEXT, "", longest=16_384, check=ldap_settings.are_certificates, rule="certificates in PEM"
+    ),
+    "ldap_group_base_dn": Key(Kind.TEXT, "", check=ldap_settings.is_name, rule=_NAME_RULE),
+    "ldap_group_search_filter": Key(Kind.TEXT, "", check=ldap_settings.is_filter, rule=_FILTER_RULE),
+    "ldap_group_attribute_name": Key(
+        Kind.TEXT, "", check=ldap_settings.is_attribute_or_none, rule=_ATTRIBUTE_RULE
+    ),
+    "ldap_group_search_scope": Key(Kind.WHOLE, 2, least=0, most=2),
+    "ldap_group_admin_dn": Key(Kind.TEXT, "", check=ldap_settings.is_name, rule=_NAME_RULE),
+    "ldap_group_membership_attribute": Key(
+        Kind.TEXT, "memberof", check=ldap_settings.is_attribute_or_none, rule=_ATTRIBUTE_RULE
+    ),
+    "ldap_group_attach_parallel": Key(Kind.FLAG, default=False),
+}
+
 KEYS: Final[Mapping[str, Key]] = {
     configuration.AUTH_MODE: Key(
-        Kind.TEXT, configuration.LOCAL, one_of=(configuration.LOCAL, configuration.OIDC)
+        Kind.TEXT, configuration.LOCAL, one_of=(configuration.LOCAL, configuration.OIDC, configuration.LDAP)
     ),
     "primary_auth_mode": Key(Kind.FLAG, default=False),
     PROJECT_CREATION: Key(Kind.TEXT, EVERYONE, one_of=(EVERYONE, ADMINS_ONLY)),
@@ -131,6 +166,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "oidc_auto_onboard": Key(Kind.FLAG, default=False),
     "oidc_verify_cert": Key(Kind.FLAG, default=True),
     "oidc_logout": Key(Kind.FLAG, default=False),
+    **_LDAP,
 }
 SHOWN: Final = tuple(name for name, key in KEYS.items() if key.kind is not Kind.SECRET)
 

@@ -14,6 +14,7 @@ from moorage.db.tables import member, user_group, user_group_member
 from moorage.errors import Problem
 from moorage.identity import members, repository_grants
 from moorage.identity.repository_grants import Whose
+from moorage.outbound import ldap_names
 
 if TYPE_CHECKING:
     from moorage.db import Reader, Tx
@@ -33,6 +34,15 @@ _NAMED = Statement(
     select(*_COLUMNS).where(
         user_group.c.source == bindparam("source"), user_group.c.name == bindparam("name"), _LIVE
     )
+)
+_OF_SOURCE = Statement(
+    select(user_group.c.external, user_group.c.name).where(user_group.c.source == bindparam("source"), _LIVE)
+)
+_CALLED = Statement(
+    select(*_COLUMNS)
+    .where(user_group.c.source == bindparam("source"), user_group.c.external == bindparam("external"), _LIVE)
+    .order_by(user_group.c.id)
+    .limit(1)
 )
 _RENAME = Statement(update(user_group).where(*_HERE).values(name=bindparam("name")))
 _DELETE = Statement(update(user_group).where(*_HERE).values(deleted_at=bindparam("now")))
@@ -100,15 +110,36 @@ async def get(db: Reader, number: int) -> Group:
     return group(row)
 
 
+async def externals(db: Reader, source: str) -> dict[str, str]:
+    """Give the groups of a source: what it calls each, and the name here."""
+    return {str(row.external): str(row.name) for row in await db.all(_OF_SOURCE, source=source)}
+
+
+async def called(db: Reader, source: str, external: str) -> Group | None:
+    """Find the group that a source calls so."""
+    row = await db.one(_CALLED, source=source, external=external)
+    return None if row is None else group(row)
+
+
 async def find(db: Reader, source: str, name: str) -> Group | None:
     """Find the group of a source by its name."""
     row = await db.one(_NAMED, source=source, name=name)
     return None if row is None else group(row)
 
 
+def dn(text: str) -> str:
+    """Write a distinguished name as it is kept; what is none is that of no group."""
+    try:
+        return ldap_names.normal(text)
+    except ValueError:
+        return text
+
+
 async def add(tx: Tx, name: str, source: str, external: str = "") -> int:
     """Make a group, and give its number; raises GroupInvalid or GroupExists."""
     await _require_free(tx, name, source)
+    if external and await called(tx, source, external) is not None:
+        raise GroupExists(f"there is a user group that is called {external} where it comes from", name=name)
     # What its source calls it stays, whatever it is renamed to here.
     return await members.create_group(tx, name, source=source, external=external or name)
 

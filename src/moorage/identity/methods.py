@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from moorage.identity import configurable, configuration, oidc_settings, users
+from moorage.identity import configurable, configuration, ldap_settings, oidc_settings, users
 from moorage.identity.configurable import ConfigurationFixed, ConfigurationInvalid
 from moorage.identity.configuration import AUTH_MODE, IAM, LDAP, OIDC
 from moorage.identity.oidc_settings import OidcInvalid, Provider
@@ -75,6 +75,7 @@ async def configure(
             name=AUTH_MODE,
         )
     await _check_oidc(tx, after, changed, secrets)
+    _check_ldap(now, after, secrets)
     await configuration.put(tx, changed)
     for name, text in secrets.items():
         await configuration.put_secret(tx, place.master, place.registry, name, text)
@@ -82,8 +83,35 @@ async def configure(
         await oidc_settings.ensure_known(tx)
     if Methods.of(now).oidc and (not Methods.of(after).oidc or now[ENDPOINT] != after[ENDPOINT]):
         await users.sign_out_outside(tx, str(now[ENDPOINT]))
+    if Methods.of(now).ldap and (not Methods.of(after).ldap or _directory(now) != _directory(after)):
+        await users.sign_out_outside(tx, _directory(now))
     hidden = dict.fromkeys(secrets, "a secret")
     return {name: now[name] for name in changed}, {**changed, **hidden}
+
+
+def _directory(settings: Mapping[str, object]) -> str:
+    return ldap_settings.issuer(str(settings[ldap_settings.BASE]))
+
+
+def _check_ldap(now: Mapping[str, object], after: Mapping[str, object], secrets: Mapping[str, str]) -> None:
+    """Raise ConfigurationInvalid where people are to sign in by a directory that cannot be asked."""
+    if after[AUTH_MODE] == LDAP or Methods.of(after).ldap:
+        lacks = ldap_settings.missing(after)
+        if lacks:
+            raise ConfigurationInvalid(f"{lacks}: must not be empty where people sign in by LDAP", name=lacks)
+    before, there = (ldap_settings.place(str(one[LDAP_URL])) for one in (now, after))
+    if (
+        before
+        and there
+        and before != there
+        and after["ldap_search_dn"]
+        and ldap_settings.SECRET not in secrets
+    ):
+        # Else whoever may set the address could have the password sent to where they read it.
+        raise ConfigurationInvalid(
+            f"{ldap_settings.SECRET}: has to be given with another ldap_url, since it would be sent there",
+            name=ldap_settings.SECRET,
+        )
 
 
 async def _check_oidc(

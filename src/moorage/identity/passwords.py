@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from argon2 import PasswordHasher, Type
@@ -95,7 +95,8 @@ class Passwords:
         self._secret = os.urandom(32)
         self._facts: OrderedDict[bytes, bool] = OrderedDict()
         self._asked: dict[bytes, asyncio.Future[bool]] = {}
-        self._lanes = _Lanes(pause, clock, shared)
+        self._made_lanes = partial(Lanes, pause, clock, shared)
+        self._lanes = self._made_lanes()
         self._nobody = _of_nobody(self._hasher)
         # "$argon2id$v=19$m=…,t=…,p=…$", and then salt and hash.
         self._made_like = self._nobody.rsplit("$", 2)[0] + "$"
@@ -104,6 +105,10 @@ class Passwords:
         """Hash *password*; the text names the scheme and its parameters."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._hasher.hash, password)
+
+    def lanes(self) -> Lanes:
+        """Give lanes of their own to those who ask elsewhere about passwords: what is slow there holds up nobody here."""
+        return self._made_lanes()
 
     def outdated(self, hashed: str) -> bool:
         """Say whether *hashed* was made with other parameters than today's."""
@@ -181,7 +186,7 @@ class Passwords:
             self._facts.popitem(last=False)
 
 
-class _Lanes:
+class Lanes:
     """How many checks wait, and how often each lane failed of late."""
 
     def __init__(

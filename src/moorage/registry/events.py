@@ -18,6 +18,7 @@ from moorage.db import Database, Statement, Tx, Vanished, insert
 from moorage.db.tables import event, outbox
 from moorage.errors import Unavailable
 from moorage.identity.accounts import GRANT_PREFIX, ROBOT_PREFIX
+from moorage.identity.outsiders import Found
 
 TOGETHER = 60_000_000
 """Microseconds in which what is alike is counted in one row."""
@@ -87,6 +88,17 @@ async def record(tx: Tx, kind: str, origin: Origin, /, **body: object) -> None:
     await tx.run(
         _ADD, uuid=str(uuid.uuid4()), at=tx.at, kind=kind, body=json.dumps(whole, separators=(",", ":"))
     )
+
+
+async def outsider(tx: Tx, found: Found, address: str, new: bool) -> None:  # noqa: FBT001 - as who calls it has it
+    """Tell of an account that somebody else vouches for: that it was made, or made an administrator or none any more."""
+    origin = Origin(found.name, "customer", address=address)
+    about = {"user": found.id, "target": found.name, "name": found.name}
+    if new:
+        await record(tx, "user.create", origin, **about)
+    if found.admin != found.was_admin:
+        change = {"before": {"admin": found.was_admin}, "after": {"admin": found.admin}}
+        await record(tx, "user.admin", origin, **about, **change)
 
 
 async def keep(tx: Tx, rows: Iterable[Mapping[str, object]]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from moorage import logs
 from moorage.api import dialects
-from moorage.api.harbor import answers, bodies, checking, csrf, description, not_yet, off
+from moorage.api.harbor import answers, bodies, checking, csrf, description, off
 from moorage.api.harbor.additions import Additions
 from moorage.api.harbor.artifacts import Artifacts
 from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
@@ -16,6 +16,7 @@ from moorage.api.harbor.configurations import Configurations
 from moorage.api.harbor.custom_roles import Roles
 from moorage.api.harbor.groups import Groups
 from moorage.api.harbor.labels import Labels
+from moorage.api.harbor.ldap import LdapDirectory
 from moorage.api.harbor.logs import Logs
 from moorage.api.harbor.members import Members
 from moorage.api.harbor.metadata import Metadata
@@ -155,7 +156,6 @@ def table() -> Table:
     return Table(
         OPERATIONS,
         off.answers(),
-        not_yet.answers(),
         People().answers(),
         OwnPermissions().answers(),
         Repositories().answers(),
@@ -168,6 +168,7 @@ def table() -> Table:
         Logs().answers(),
         Members().answers(),
         Groups().answers(),
+        LdapDirectory().answers(),
         Artifacts().answers(),
         Tags().answers(),
         Robots().answers(),

@@ -9,6 +9,7 @@ import msgspec
 
 from moorage.api.harbor import answers
 from moorage.api.harbor.bodies import Whole
+from moorage.api.harbor.ldap import group_of
 from moorage.api.harbor.problems import BadRequest
 from moorage.db.pages import Asked, Condition, How
 from moorage.identity import groups
@@ -52,7 +53,7 @@ class Groups:
         if name := ask.text("group_name"):
             conditions.append(Condition("group_name", How.FUZZY, (name,)))
         if dn := ask.text("ldap_group_dn"):
-            conditions.append(Condition("ldap_group_dn", How.EXACT, (dn.strip().lower(),)))
+            conditions.append(Condition("ldap_group_dn", How.EXACT, (groups.dn(dn),)))
         asked = Asked(ask.page.asked.number, ask.page.asked.size, tuple(conditions))
         rows = await groups.LISTED.page(ask.db, asked)
         shown = [_shown(groups.group(row)) for row in rows]
@@ -76,14 +77,13 @@ class Groups:
         source = groups.SOURCES.get(given.group_type or 0, groups.LOCAL)
         if source == groups.LOCAL:
             raise BadRequest(f"group_type is 1 (LDAP), 2 (HTTP) or 3 (OIDC), not {given.group_type}")
+        name, external = given.group_name or "", ""
         if source == groups.LDAP:
-            raise BadRequest(
-                f"LDAP Group DN is not found: DN:{given.ldap_group_dn or ''} (this registry asks no LDAP server)"
-            )
-        name = given.group_name or ""
+            found = await group_of(ask.access.ldap, given.ldap_group_dn or "")
+            name, external = name or found.name, found.dn
 
         async def work(tx: Tx) -> int:
-            number = await groups.add(tx, name, source)
+            number = await groups.add(tx, name, source, external)
             await record(tx, "user-group.create", ask.origin, target=name, group=number, source=source)
             return number
 

@@ -10,6 +10,7 @@ import msgspec
 from moorage.api.harbor import accesses, answers
 from moorage.api.harbor.bodies import Whole
 from moorage.api.harbor.groups import NewGroup
+from moorage.api.harbor.ldap import group_of
 from moorage.api.harbor.problems import BadRequest
 from moorage.db.pages import Asked, Condition, How
 from moorage.identity import custom_roles, groups, members, profiles, users
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from moorage.api.harbor.asks import Ask
     from moorage.api.harbor.routes import Answers
     from moorage.db import Tx
+    from moorage.identity.ldap import Group as InDirectory
     from moorage.identity.members import Member
 
 
@@ -80,9 +82,10 @@ class Members:
         """Make a user or a group a member."""
         given, project = ask.read(NewMember), ask.project
         held = await ask.access.held(ask.caller, project.name)
+        new = await _in_directory(ask, given)
 
         async def work(tx: Tx) -> int:
-            found = await entity(tx, given)
+            found = await (entity(tx, given) if new is None else _known(tx, ask, given, new))
             role = await custom_roles.to_give(tx, given.role_id or 0, project.id)
             accesses.require_to_give(ask, held, role.permissions)
             number = await members.add(tx, project.id, role.number, user=found.user, group=found.group)
@@ -138,6 +141,32 @@ class Members:
         return answers.done()
 
 
+async def _in_directory(ask: Ask, given: NewMember) -> InDirectory | None:
+    """Find a group that is to be a member in the directory, where the registry does not know it; or raise BadRequest."""
+    user, group = given.member_user or NamedUser(), given.member_group or NewGroup()
+    named = (user.user_id or 0) > 0 or (group.id or 0) > 0 or user.username
+    if named or not group.ldap_group_dn:
+        return None
+    if await groups.called(ask.db, groups.LDAP, groups.dn(group.ldap_group_dn)) is not None:
+        return None
+    return await group_of(ask.access.ldap, group.ldap_group_dn)
+
+
+async def _known(tx: Tx, ask: Ask, given: NewMember, new: InDirectory) -> Entity:
+    """Give a group of the directory, made here unless somebody was quicker."""
+    found = await groups.called(tx, groups.LDAP, new.dn)
+    if found is not None:
+        return Entity(found.name, group=found.id)
+    assert given.member_group is not None
+    name = given.member_group.group_name or new.name
+    if await groups.find(tx, groups.LDAP, name) is not None:
+        # Two groups of one name, in two places of the directory.
+        name = new.dn[: groups.LONGEST]
+    number = await groups.add(tx, name, groups.LDAP, new.dn)
+    await record(tx, "user-group.create", ask.origin, target=name, group=number, source=groups.LDAP)
+    return Entity(name, group=number)
+
+
 async def entity(tx: Tx, given: NewMember) -> Entity:
     """Find who is to be a member, in the order that Harbor looks: by number first; or raise BadRequest."""
     user, group = given.member_user or NamedUser(), given.member_group or NewGroup()
@@ -161,15 +190,10 @@ async def entity(tx: Tx, given: NewMember) -> Entity:
 async def _group(tx: Tx, given: NewGroup) -> Entity:
     source = groups.SOURCES.get(given.group_type or 0, groups.LOCAL)
     if given.ldap_group_dn:
-        source, dn = groups.LDAP, given.ldap_group_dn.strip().lower()
-        asked = Asked(size=1, conditions=(
-            Condition("ldap_group_dn", How.EXACT, (dn,)),
-            Condition("group_type", How.EXACT, (str(groups.TYPES[source]),)),
-        ))  # fmt: skip
-        rows = await groups.LISTED.page(tx, asked)
-        if rows:
-            return Entity(rows[0].name, group=rows[0].id)
-        raise BadRequest(f"LDAP group {dn} not found: this registry asks no LDAP server for it")
+        known = await groups.called(tx, groups.LDAP, groups.dn(given.ldap_group_dn))
+        if known is None:
+            raise BadRequest(f"LDAP group {given.ldap_group_dn} not found: make it at /usergroups first")
+        return Entity(known.name, group=known.id)
     if not given.group_name:
         raise BadRequest("at least one of member_user or member_group must be provided")
     found = await groups.find(tx, source, given.group_name)
