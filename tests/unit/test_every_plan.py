@@ -49,6 +49,8 @@ WHOLE = {
     "identity.oidc_sign_in._TAKE": "PostgreSQL takes any index of a table that has no rows: with rows, the key of one",
     "identity.outsiders._FIND": "PostgreSQL takes any index of a table that has no rows: with rows, the key of one",
     "identity.outsiders._GROUPS": "it finds the groups of one person among those of a source, once a sign-in",
+    "identity.groups._OF_SOURCE": "it lists the groups that a registry has named of its directory, once a sign-in by that",
+    "identity.groups._CALLED": "it finds one of the groups that a registry has named of its directory",
     "identity.keys._OTHERS": "a registry has few keys",
     "identity.keys._COUNT": "a registry has few keys",
     "identity.tokens._KEYS": "a registry has few keys",

@@ -98,8 +98,11 @@ class LdapDirectory:
 
 
 async def group_of(ldap: Ldap, dn: str) -> Group:
-    """Find a group in the directory, or raise BadRequest, NoDirectory or DirectoryWrong."""
-    found = await ldap.groups(dn=dn)
+    """Find a group in the directory, or raise BadRequest or DirectoryWrong."""
+    try:
+        found = await ldap.groups(dn=dn)
+    except NoDirectory as problem:
+        raise BadRequest(f"LDAP Group DN is not found: DN:{dn} ({problem})") from None
     if not found:
         raise BadRequest(f"LDAP Group DN is not found: DN:{dn}")
     return found[0]
