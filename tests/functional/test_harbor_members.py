@@ -72,7 +72,10 @@ async def test_who_cannot_be_a_member_is_refused_with_the_reason(world: World):
         ({"role_id": 2, "member_user": {"username": "nobody"}}, "User nobody not found"),
         ({"role_id": 2, "member_group": {"id": 999999}}, "Group 999999 not found"),
         ({"role_id": 2, "member_group": {"group_name": "none", "group_type": 3}}, "group none of type 3"),
-        ({"role_id": 2, "member_group": {"ldap_group_dn": "cn=x,dc=y"}}, "LDAP Group DN is not found: DN:cn=x,dc=y"),
+        (
+            {"role_id": 2, "member_group": {"ldap_group_dn": "cn=x,dc=y"}},
+            "LDAP Group DN is not found: DN:cn=x,dc=y",
+        ),
         ({"role_id": 6, "member_user": {"username": "bob"}}, "role 6 is none: it is one of 1 (projectAdmin)"),
         ({"member_user": {"username": "bob"}}, "role 0 is none"),
     ]

@@ -24,6 +24,8 @@ PATH: Final = "/swagger.json"
 JSON: Final = "application/json"
 PER_PAGE: Final = {"page": {"default": 1}, "page_size": {"default": 10, "maximum": 100}}
 # Whoever asks may be refused these; a change these as well.
+# What is refused in a shape of its own: who was not brought, and why.
+_TOLD: Final = {"importLdapUser": {404: "[LdapFailedImportUser]"}}
 _REFUSALS: Final = (400, 401, 403, 404, 405, 412, 422, 429, 500, 503)
 _REFUSED_CHANGES: Final = (409, 413, 415)
 _HEADERS: Final = {
@@ -116,4 +118,8 @@ def _headers(exchange: Exchange) -> dict[str, str]:
 def _refusals(one: Operation) -> dict[str, Any]:
     every = sorted((*_REFUSALS, *(_REFUSED_CHANGES if one.changes else ())))
     refusal = {"description": "Refused", "schema": {"$ref": f"{shapes.REFERENCE}Errors"}}
-    return {str(status): refusal for status in every}
+    own = {
+        status: {"description": "Refused", "schema": shapes.schema(told)}
+        for status, told in _TOLD.get(one.id, {}).items()
+    }
+    return {str(status): own.get(status, refusal) for status in every}
