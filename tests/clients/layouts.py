@@ -60,7 +60,10 @@ class Layout:
                 "type": "layers",
                 "diff_ids": [f"sha256:{hashlib.sha256(one).hexdigest()}" for one in tars],
             },
-            "history": [{"created_by": "a test"}, {"created_by": "a test"}],
+            "history": [
+                {"created": "2026-01-01T00:00:00Z", "created_by": "a test"},
+                {"created": "2026-01-01T00:00:00Z", "created_by": "a test"},
+            ],
         }
         manifest = {
             "schemaVersion": 2,
