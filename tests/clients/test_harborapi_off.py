@@ -23,6 +23,7 @@ PLUMBING: Final = {
 }  # fmt: skip
 # Some of the client's methods are old names of others.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+SCANNER: Final = {"name": "scanner", "url": "http://scanner.example"}
 LIBRARY: Final = "library"
 
 
@@ -41,9 +42,11 @@ async def check(expected: object, *asked: Callable[[], Awaitable[object]]) -> No
 
 
 async def test_what_would_make_something_that_is_off_is_refused_with_the_reason(admin: Strict):
-    schedule = models.Schedule(schedule=models.ScheduleObj(type="Daily", cron="0 0 0 * * *"))
-    scanner = models.ScannerRegistrationReq(name="scanner", url="http://scanner.example")
-    given = models.ScannerRegistrationSettings(name="scanner", url="http://scanner.example")
+    schedule = models.Schedule(
+        schedule=models.ScheduleObj.model_validate({"type": "Daily", "cron": "0 0 0 * * *"})
+    )
+    scanner = models.ScannerRegistrationReq.model_validate(SCANNER)
+    given = models.ScannerRegistrationSettings.model_validate(SCANNER)
     await check(
         PreconditionFailed,
         lambda: admin.create_gc_schedule(schedule),
@@ -70,7 +73,7 @@ async def test_what_would_make_something_that_is_off_is_refused_with_the_reason(
 
 
 async def test_what_is_asked_for_by_a_number_and_is_off_is_not_there(admin: Strict):
-    scanner = models.ScannerRegistrationReq(name="scanner", url="http://scanner.example")
+    scanner = models.ScannerRegistrationReq.model_validate(SCANNER)
     rule, policy = models.ImmutableRule(disabled=True), models.WebhookPolicy(name="told")
     await check(
         NotFound,

@@ -1,0 +1,3 @@
+module moorage.test/harbor-calls
+
+go 1.24
