@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,7 +15,10 @@ from sqlalchemy import bindparam, update
 from moorage.api.harbor.operations import PREFIX
 from moorage.db import Statement
 from moorage.db.tables import sign_in_flow
+from moorage.identity import oidc_sign_in
 from moorage.outbound import oidc_codes
+from moorage.outbound.http import Caller
+from moorage.outbound.oidc import IssuerAway
 from tests.functional.oidc_world import Staffed, base, current
 from tests.servers.certificates import certified
 from tests.servers.lying_issuer import BIG, CLIENT, WELL_KNOWN, lying_issuer
@@ -146,11 +151,20 @@ async def test_answers_that_are_huge_or_lead_inwards_are_none(staffed: Staffed):
 
 
 @pytest.mark.parametrize("staffed", ["sqlite"], indirect=True)
-async def test_nobody_fills_the_table_of_sign_ins(staffed: Staffed):
+async def test_nobody_fills_the_table_of_sign_ins_and_a_slow_provider_is_left(
+    staffed: Staffed, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(oidc_sign_in, "MOST", 3)
     browser = await staffed.browser()
-    answers = [(await browser.get("/c/oidc/login")).status_code for _ in range(oidc_codes.MOST + 1)]
+    answers = [(await browser.get("/c/oidc/login")).status_code for _ in range(4)]
+    registry = await staffed.world.registry()
+    here = Caller((ip_network("127.0.0.0/8"),), seconds=0.5)
+    asked = replace(registry.sign_ins, known=oidc_sign_in.Known.by(here, registry.db.now))
+    staffed.issuer.drips = WELL_KNOWN
+    with pytest.raises(IssuerAway):
+        await asked.begin("http://localhost/c/oidc/callback", "", "192.0.2.1")
 
-    assert answers == [302] * oidc_codes.MOST + [429]
+    assert answers == [302, 302, 302, 429]
 
 
 @pytest.mark.parametrize("staffed", ["sqlite"], indirect=True)

@@ -40,13 +40,13 @@ async def of(reader: Reader, number: int) -> str | None:
 async def is_outsider(reader: Reader, number: int) -> bool:
     """Say whether a user signs in by an OpenID provider."""
     known = await outsiders.of_user(reader, number)
-    return known is not None and known.issuer.startswith("http")
+    return known is not None and known.is_oidc
 
 
 async def put(tx: Tx, number: int, hashed: str) -> None:
     """Give a user another secret; whatever was signed in by the one before is not any more. Raises NoOutsider."""
     known = await outsiders.of_user(tx, number)
-    if known is None or not known.issuer.startswith("http"):
+    if known is None or not known.is_oidc:
         raise NoOutsider
     await outsiders.keep(tx, known, msgspec.structs.replace(known.kept, cli_secret=hashed))
     await users.sign_out(tx, number)

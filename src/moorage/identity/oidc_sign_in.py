@@ -26,7 +26,7 @@ from moorage.identity.passwords import lane_of
 from moorage.outbound import oidc_codes
 from moorage.outbound.http import Caller
 from moorage.outbound.oidc import Client, Issuers
-from moorage.outbound.oidc_codes import LASTS, MOST, SECOND, Begun, FlowsExceeded, FlowUnknown, Going, Pair
+from moorage.outbound.oidc_codes import LASTS, SECOND, Begun, FlowsExceeded, FlowUnknown, Going, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 COMMENT: Final = "Onboarded via OIDC provider"
 LONGEST_NAME: Final = 255
+MOST: Final = 200
+"""How many sign-ins of one address are under way at once: an office has one address, and begins to work at one time."""
 NAMING: Final = "naming"
 """Stands for the state where a browser is back and a name is to be chosen: its secret alone is what that is bound to."""
 

@@ -107,6 +107,11 @@ class Identity:
     created_at: int
     kept: Kept = field(repr=False)
 
+    @property
+    def is_oidc(self) -> bool:
+        """Say whether an OpenID provider vouches: it is called by its address."""
+        return self.issuer.startswith(("https://", "http://"))
+
 
 @dataclass(frozen=True, slots=True)
 class Vouched:

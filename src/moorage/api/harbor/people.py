@@ -284,7 +284,7 @@ async def _own(ask: Ask, number: int) -> dict[str, object]:
     if known is None:
         return shown
     shown["admin_role_in_auth"] = known.kept.by_group
-    if _is_self(ask, number):
+    if _is_self(ask, number) and known.is_oidc:
         shown["oidc_user_meta"] = {
             "id": number,
             "user_id": number,
