@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moorage.identity.ldap import lasting
 from moorage.outbound import ldap_filters, ldap_messages, ldap_names
 from moorage.outbound.ldap import Server, check_trusted
-from moorage.outbound.ldap_messages import Malformed
+from moorage.outbound.ldap_messages import Entry, Malformed
 
 # As RFC 4515 writes them, and as RFC 4511 puts them into bytes.
 FILTERS = {
@@ -145,3 +146,21 @@ def test_what_is_no_directorys_address_is_refused(url: str) -> None:
 def test_what_holds_no_certificate_is_no_authority() -> None:
     with pytest.raises(ValueError, match="PEM"):
         check_trusted("-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({"entryuuid": (b"1F-A",), "objectguid": (b"a",)}, "entryuuid:1f-a"),
+        ({"objectguid": (b"A\xff",)}, "objectguid:41ff"),
+        # Bytes that are letters by chance are bytes all the same: another one's differ from them in no more than this.
+        ({"objectguid": (b"aA",)}, "objectguid:6141"),
+        ({"ipauniqueid": (b"x",), "cn": (b"y",)}, "ipauniqueid:x"),
+        ({"nsuniqueid": (b"x",), "entryuuid": ()}, "nsuniqueid:x"),
+        ({"cn": (b"y",)}, "dn:cn=a,dc=x"),
+    ],
+)
+def test_somebody_is_who_the_directory_calls_so_for_good(
+    attributes: dict[str, tuple[bytes, ...]], told: str
+) -> None:
+    assert lasting(Entry("CN=A, DC=x", attributes)) == told

@@ -46,7 +46,8 @@ LONGEST: Final = 255
 LONGEST_PASSWORD: Final = 1024
 
 # What stays when a person is renamed or moved, in the order of whom it is taken from.
-_LASTING: Final = ("entryUUID", "objectGUID", "ipaUniqueID", "nsUniqueId")
+_GUID: Final = "objectguid"
+_LASTING: Final = ("entryuuid", _GUID, "ipauniqueid", "nsuniqueid")
 _NOTHING: Final = ("1.1",)
 
 ByNumber = Callable[[str, int], Awaitable["Account | None"]]
@@ -388,7 +389,7 @@ async def _groups(connection: Connection, directory: Directory, name: str, dn: s
 def _person(entry: Entry, directory: Directory, name: str) -> Person:
     return Person(
         entry.dn,
-        _lasting(entry),
+        lasting(entry),
         entry.text(directory.uid) or name,
         entry.text("cn") or entry.text("uid"),
         entry.text("mail") or entry.text("email"),
@@ -396,16 +397,14 @@ def _person(entry: Entry, directory: Directory, name: str) -> Person:
     )
 
 
-def _lasting(entry: Entry) -> str:
+def lasting(entry: Entry) -> str:
     """Give what an entry is called for good: it tells people apart who have had the same name one after the other."""
     for attribute in _LASTING:
-        for value in entry.attributes.get(attribute.lower(), ())[:1]:
-            written = (
-                value.decode("ascii").lower()
-                if value.isascii() and value.decode("ascii").isprintable()
-                else value.hex()
-            )
-            return f"{attribute.lower()}:{written}"
+        value = next(iter(entry.attributes.get(attribute, ())), b"")
+        if value:
+            # Active Directory gives the bytes of it, the others write them down.
+            text = value.hex() if attribute == _GUID else value.decode("utf-8", "replace").lower()
+            return f"{attribute}:{text}"
     return f"dn:{ldap_names.normal(entry.dn)}"
 
 
