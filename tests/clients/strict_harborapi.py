@@ -19,6 +19,7 @@ _Seen = TypeVar("_Seen")
 YOUNGER: Final = {
     "ConfigurationsResponse.disabled_audit_log_event_types",
     "ConfigurationsResponse.ldap_ca_certificates",
+    "ConfigurationsResponse.oidc_logout",
 }
 
 
