@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hmac
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -405,6 +406,23 @@ async def test_whom_a_robot_trusts_no_more_is_refused_at_the_next_request(
         lambda tx: trusts.remove(tx, number, first), lambda tx: trusts.add(tx, number, own)
     ) == [(True, True), (False, False), (True, False)]
     assert await ends(lambda tx: robots.remove(tx, number)) == [(True, True), (False, False)]
+
+
+@pytest.mark.parametrize("name", [CI, keyless.ANY_ROBOT])
+async def test_a_trust_that_ends_while_its_issuer_is_waited_for_lets_nobody_in(
+    world: World, issuer: LyingIssuer, name: str
+):
+    number, trust = await trusting(world, issuer)
+    issuer.gate = threading.Event()
+    coming = asyncio.create_task(world.access.sign_in(name, token(world, issuer)))
+    await until(lambda: issuer.asked)
+
+    world.clock.at += 1
+    await world.change(lambda tx: trusts.remove(tx, number, trust))
+    issuer.gate.set()
+
+    with pytest.raises(Unauthorized):
+        await coming
 
 
 async def is_in(access: Access, shown: str) -> bool:

@@ -49,6 +49,8 @@ class LyingIssuer:
     token: str = ""
     raw: dict[str, bytes] = field(default_factory=dict)
     """What a path is answered whatever is asked."""
+    gate: threading.Event | None = None
+    """What it waits for before it answers."""
     drips: str = ""
     redirects: str = ""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -133,6 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, form: dict[str, str]) -> None:
         here, path = self.server.here, urlsplit(self.path).path
         here.asked.append((path, form))
+        if here.gate is not None:
+            here.gate.wait(60)
         if here.drips == path:
             self._drip()
             return

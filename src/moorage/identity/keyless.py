@@ -75,9 +75,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """The robot that a token signs in, until when (seconds) it does, and whose the token is, for the record."""
+    """The robot that a token signs in, in which state of its, and until when (seconds); and whose the token is, for the record."""
 
     robot: int
+    epoch: int
     ends: int
     by: str
 
@@ -132,13 +133,13 @@ class Keyless:
         if (found := known.proven.get(key)) is not None and now < found.ends:
             return found
         read = self._read(token)
-        number = await self._proven(known, read, asked)
+        one = await self._proven(known, read, asked)
         if len(known.proven) >= _REMEMBERED:
             del known.proven[next(iter(known.proven))]
-        known.proven[key] = found = Proven(number, read.ends, read.by)
+        known.proven[key] = found = Proven(one.robot, one.epoch, read.ends, read.by)
         return found
 
-    async def _proven(self, known: _Remembered, read: Read, asked: int | None) -> int:
+    async def _proven(self, known: _Remembered, read: Read, asked: int | None) -> InForce:
         """Find the one robot with a trust that fits what a token says, by whose keys it is signed."""
         now = self._db.now()
         fitting = [
@@ -149,21 +150,21 @@ class Keyless:
         if len(fitting) > MOST_FITTING:
             raise Unauthorized(_MANY)
         signed: dict[tuple[Any, ...], bool] = {}
-        found: set[int] = set()
+        found: dict[int, InForce] = {}
         for one in fitting:
             # Most trusts in an issuer are in the same keys: those are tried once.
             keys = tuple(json.dumps(key, sort_keys=True) for key in one.trust.keys)
             if keys not in signed:
                 signed[keys] = await self._has_signed(one, read)
             if signed[keys]:
-                found.add(one.robot)
+                found[one.robot] = one
         if len(found) > 1:
             raise Unauthorized(
                 f"{len(found)} robots trust this token: say which one signs in, by its whole name"
             )
         if not found:
             raise Unauthorized(WRONG)
-        return found.pop()
+        return found.popitem()[1]
 
     async def _in_force(self, known: _Remembered, issuer: str, asked: int | None) -> list[InForce]:
         found = known.trusts.get((issuer, asked))

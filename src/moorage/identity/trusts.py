@@ -67,7 +67,7 @@ _REMOVE = Statement(delete(robot_trust).where(*_HERE))
 # Those of robots that are gone, or kept out, are none: they stand between nobody and a robot that works.
 _works = (robot.c.deleted_at.is_(None), robot.c.disabled == 0)
 _in_force = (
-    select(*_COLUMNS, robot.c.expires_at)
+    select(*_COLUMNS, robot.c.expires_at, robot.c.valid_from)
     .join_from(robot_trust, robot, robot.c.id == robot_trust.c.robot_id)
     .where(robot_trust.c.issuer == bindparam("issuer"), *_works)
 )
@@ -112,6 +112,8 @@ class InForce:
     robot: int
     trust: Trust
     until: int | None
+    epoch: int
+    """The robot's state, as of which it is: where that is another, the trust may be as well."""
 
 
 def kept(row: Any) -> Kept:
@@ -160,7 +162,7 @@ async def in_force(db: Reader, issuer: str, asked: int | None) -> list[InForce]:
         rows = await db.all(_UNNAMED, issuer=issuer)
     else:
         rows = await db.all(_NAMED, issuer=issuer, robot=asked)
-    return [InForce(row.robot_id, _trust(row), row.expires_at) for row in rows]
+    return [InForce(row.robot_id, _trust(row), row.expires_at, row.valid_from) for row in rows]
 
 
 def _values(trust: Trust) -> dict[str, object]:
