@@ -106,8 +106,9 @@ async def test_all_repositories_are_those_that_somebody_sees(world: World):
         assert answer.headers["x-total-count"] == str(len(answer.json()))
         return [one["name"] for one in answer.json()]
 
-    assert await seen(world.client) == ["closed/app", "library/app", "open/app"]
-    assert await seen(guest) == ["library/app", "open/app"]
+    # The newest first, as in Harbor.
+    assert await seen(world.client) == ["closed/app", "open/app", "library/app"]
+    assert await seen(guest) == ["open/app", "library/app"]
     assert await seen(await world.as_(None)) == ["open/app"]
     # Whoever may not is not told what is there.
     for name in ("closed/app", "closed/nothing", "nothing/app"):

@@ -69,7 +69,7 @@ async def pulled(client: httpx.AsyncClient) -> list[str]:
 def names(answer: httpx.Response) -> list[str]:
     assert answer.status_code == 200, answer.text
     assert int(answer.headers["x-total-count"]) == len(answer.json())
-    return [one["name"] for one in answer.json()]
+    return sorted(one["name"] for one in answer.json())
 
 
 async def test_who_has_a_grant_alone_sees_and_pulls_its_repositories_and_no_others(world: World):

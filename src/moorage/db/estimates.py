@@ -48,18 +48,37 @@ def _figures(connection: sqlite3.Connection) -> Iterator[tuple[str, str | None, 
         ).fetchall()
         if not indexes:
             yield table, None, str(ROWS)
+        found: dict[str, tuple[tuple[str, ...], list[int]]] = {}
+        alike: dict[tuple[str, ...], int] = {}
         for name, unique, origin in indexes:
             info = connection.execute("SELECT name FROM pragma_index_info(?)", (name,))
             columns = [column for (column,) in info]
             if columns[0] == _FIRST:
+                further = tuple(columns[1:])
+                steps = _steps(further, unique=bool(unique))
                 # The key of a table that is kept in its key goes by the table's name.
-                yield table, table if origin == "pk" else name, _figure(columns[1:], unique=bool(unique))
+                found[table if origin == "pk" else name] = further, steps
+                # That no two rows are alike in a unique index says nothing of another with its columns.
+                for end in range(len(further) + (not unique)):
+                    alike[further[:end]] = min(steps[end], alike.get(further[:end], ROWS))
+        for name, (further, steps) in found.items():
+            yield table, name, _figure(further, steps, alike)
 
 
-def _figure(further: list[str], *, unique: bool) -> str:
-    """Say how many rows an index has, and how many are alike in its first column, its first two, and so on."""
+def _steps(further: tuple[str, ...], *, unique: bool) -> list[int]:
+    """Say how many rows are alike in no column, in an index's first, its first two, and so on: each narrows it alike."""
+    least = 1 if unique or further[-1:] == ("id",) else FEW
+    steps = [number / max(len(further), 1) for number in range(len(further) + 1)]
+    return [round(ROWS ** (1 - step) * least**step) for step in steps]
+
+
+def _figure(further: tuple[str, ...], steps: list[int], alike: dict[tuple[str, ...], int]) -> str:
+    """Say how many rows an index has, and how many are alike in its first columns: as many as in any index with these.
+
+    Else an index that ends in an order would be passed over for a shorter one, and the rows be sorted.
+    """
     if not further:
         return "1 1"
-    least = 1 if unique or further[-1] == "id" else FEW
-    steps = [number / len(further) for number in range(len(further) + 1)]
-    return " ".join(str(one) for one in (ROWS, *(round(ROWS ** (1 - step) * least**step) for step in steps)))
+    rows = ROWS
+    told = [rows := min(rows, step, alike.get(further[:end], step)) for end, step in enumerate(steps)]
+    return " ".join(str(one) for one in (ROWS, *told))

@@ -29,6 +29,7 @@ MOST_ROWS: Final = 1 << 40
 LARGEST: Final = (1 << 63) - 1
 _SHAPES: Final = 64
 _INTEGER: Final = re.compile(r"[+-]?\d{1,19}")
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class QueryInvalid(Problem):
@@ -80,6 +81,11 @@ class Key:
     fuzzy: bool = False
 
 
+def snake(name: str) -> str:
+    """Write a name as columns are written, which Harbor's code also calls by another: CreationTime, ProjectID."""
+    return _HUMP.sub("_", name).lower()
+
+
 def text(column: ColumnElement[str]) -> Key:
     """Let a column of text be asked for, also by a part of it."""
     return Key(column, lambda value: value.replace("\0", ""), fuzzy=True)
@@ -122,37 +128,73 @@ class Listing:
     inner: FromClause | None = None
     """What rows are chosen from, where less than the source will do."""
     special: Mapping[str, Special] = field(default_factory=dict)
+    whole: Statement | None = None
+    """What says how long the list is (``n``) where nothing is looked for, if that is kept."""
     _made: OrderedDict[tuple[object, ...], Statement] = field(default_factory=OrderedDict)
 
     async def page(self, reader: Reader, asked: Asked, **params: object) -> list[Any]:
         """Give the rows of a page, or raise QueryInvalid; *params* are those of the list's own conditions."""
         conditions, given, shape = self._conditions(asked)
-        sort = tuple(one for one in asked.sort if one[0] in self.keys) or self.order
+        sort = self._sort(asked)
         statement = self._statement(("page", shape, sort), lambda: self._page(conditions, sort))
         return await reader.all(statement, **params, **given, most=asked.size, skip=asked.skip)
 
     async def count(self, reader: Reader, asked: Asked, **params: object) -> int:
         """Count all that a query finds, or raise QueryInvalid."""
         conditions, given, shape = self._conditions(asked)
+        if self.whole is not None and not conditions:
+            return int((await reader.one(self.whole, **params)).n)
         statement = self._statement(("count", shape), lambda: self._count(conditions))
         row = await reader.one(statement, **params, **given)
         return int(row.n)
 
-    def _page(self, conditions: list[ColumnElement[bool]], sort: tuple[tuple[str, bool], ...]) -> Any:
-        order = [
+    async def listed(self, reader: Reader, asked: Asked, **params: object) -> tuple[list[Any], int]:
+        """Give the rows of a page, and how many a query finds; behind the last page nothing is looked for."""
+        total = await self.count(reader, asked, **params)
+        return (await self.page(reader, asked, **params) if asked.skip < total else []), total
+
+    def statements(self, asked: Asked) -> tuple[Statement, Statement]:
+        """Make what gives the ids of a page, in order, and what counts all that a query finds; or raise QueryInvalid."""
+        conditions, _, _ = self._conditions(asked)
+        counted = self.whole if self.whole is not None and not conditions else None
+        return Statement(self._chosen(conditions, self._sort(asked))), counted or Statement(
+            self._count(conditions)
+        )
+
+    def _sort(self, asked: Asked) -> tuple[tuple[str, bool], ...]:
+        named = [(self._name(name), last_first) for name, last_first in asked.sort]
+        return tuple(one for one in named if one[0] in self.keys) or self.order
+
+    def _name(self, name: str) -> str:
+        """Give a key's own name, however it is asked for."""
+        return name if name in self.keys or name in self.special else snake(name)
+
+    def _order(self, sort: tuple[tuple[str, bool], ...]) -> list[Any]:
+        order: list[Any] = [
             self.keys[name].column.desc() if last_first else self.keys[name].column
             for name, last_first in sort
         ]
         order.append(self.id.desc() if sort and sort[-1][1] else self.id)
-        chosen = (
+        return order
+
+    def _page(self, conditions: list[ColumnElement[bool]], sort: tuple[tuple[str, bool], ...]) -> Any:
+        chosen = self._chosen(conditions, sort)
+        return (
+            select(*self.shown)
+            .select_from(self.source)
+            .where(self.id.in_(chosen))
+            .order_by(*self._order(sort))
+        )
+
+    def _chosen(self, conditions: list[ColumnElement[bool]], sort: tuple[tuple[str, bool], ...]) -> Any:
+        return (
             select(self.id)
             .select_from(self.inner if self.inner is not None else self.source)
             .where(*self.where, *conditions)
-            .order_by(*order)
+            .order_by(*self._order(sort))
             .limit(bindparam("most"))
             .offset(bindparam("skip"))
         )
-        return select(*self.shown).select_from(self.source).where(self.id.in_(chosen)).order_by(*order)
 
     def _count(self, conditions: list[ColumnElement[bool]]) -> Any:
         source = self.inner if self.inner is not None else self.source
@@ -176,16 +218,16 @@ class Listing:
         given: dict[str, object] = {}
         shape: list[object] = []
         for place, one in enumerate(asked.conditions):
-            name = f"q{place}"
-            if one.name in self.special:
-                condition, given[name] = self.special[one.name](one, name)
+            name, key = f"q{place}", self._name(one.name)
+            if key in self.special:
+                condition, given[name] = self.special[key](one, name)
                 made.append(condition)
-                shape.append((place, one.name, one.how))
-            elif one.name in self.keys:
-                condition, values, ends = _condition(self.keys[one.name], one, name)
+                shape.append((place, key, one.how))
+            elif key in self.keys:
+                condition, values, ends = _condition(self.keys[key], one, name)
                 made.append(condition)
                 given |= values
-                shape.append((place, one.name, one.how, ends))
+                shape.append((place, key, one.how, ends))
             else:
                 shape.append(place)
         return made, given, tuple(shape)

@@ -165,6 +165,8 @@ _index("repository_name", repository, "name", unique=True, where="deleted_at IS 
 _index("repository_project", repository, "project_id", "name")
 _index("repository_listed", repository, "project_id", "name", "id", where="deleted_at IS NULL AND state = 'live'")
 _index("repository_all", repository, "name", "id", "project_id", where="deleted_at IS NULL AND state = 'live'")
+_index("repository_created", repository, "project_id", "created_at", "id", where="deleted_at IS NULL AND state = 'live'")
+_index("repository_newest", repository, "created_at", "id", "project_id", where="deleted_at IS NULL AND state = 'live'")
 _index("repository_deleted", repository, "deleted_at", where="deleted_at IS NOT NULL")
 
 # Bytes that are kept once a registry, under a key that is never used twice. ``format`` says how they are kept
@@ -224,8 +226,9 @@ _index("manifest_trash", manifest, "repository_id", "deleted_at", "id", where="d
 _index("manifest_deleted", manifest, "deleted_at", where="deleted_at IS NOT NULL")
 _index("manifest_kindless", manifest, "repository_id", "id", where="kind IS NULL AND deleted_at IS NULL")
 _index("manifest_loose", manifest, "loose_since", where="loose_since IS NOT NULL")
-_index("manifest_listed", manifest, "repository_id", "pushed_at", "id", "kind", where="shown = 1")
-_index("manifest_of_project", manifest, "project_id", "pushed_at", "id", "kind", "repository_id", where="shown = 1")
+_index("manifest_listed", manifest, "repository_id", "pushed_at", "id", "kind", "shown", where="shown = 1")
+_index("manifest_of_project", manifest, "project_id", "pushed_at", "id", "kind", "shown", "repository_id",
+       where="shown = 1")
 _index("manifest_subject", manifest, "repository_id", "subject", "artifact_type", "id",
        where="subject IS NOT NULL AND deleted_at IS NULL")
 

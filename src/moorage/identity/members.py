@@ -126,9 +126,10 @@ _LEAVE = Statement(
 LISTED: Final = Listing(
     shown=_COLUMNS,
     source=_SOURCE,
+    inner=member,
     id=member.c.id,
     where=(member.c.project_id == bindparam("project"),),
-    keys={"entity_name": pages.text(_NAME), "role_id": pages.number(member.c.role)},
+    keys={"entity_name": pages.text(member.c.name), "role_id": pages.number(member.c.role)},
     order=(("entity_name", False),),
 )
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from moorage.db import Statement, one_of, pages
 from moorage.db.pages import Key, Listing
@@ -51,6 +51,7 @@ _KEYS = {
     "description": pages.text(robot.c.description),
     "disabled": pages.flag(robot.c.disabled),
     "duration": pages.number(robot.c.duration),
+    "expires_at": pages.number(func.coalesce(robot.c.expires_at // 1_000_000, -1)),
     "creator_ref": pages.number(robot.c.creator_id),
     "creation_time": pages.time(robot.c.created_at),
     "update_time": pages.time(robot.c.updated_at),

@@ -98,8 +98,8 @@ async def page(
 ) -> tuple[list[Accessory], int]:
     """Give a page of what hangs on an artifact, and how much there is."""
     which = {"repository": repository_id, "subject": subject.raw, "signature": signature_tag(subject)}
-    rows = await _LISTED.page(reader, asked, **which)
-    return [_accessory(row) for row in rows], await _LISTED.count(reader, asked, **which)
+    rows, total = await _LISTED.listed(reader, asked, **which)
+    return [_accessory(row) for row in rows], total
 
 
 def _accessory(row: Any) -> Accessory:

@@ -8,10 +8,19 @@ from sqlalchemy import BigInteger, Text, and_, bindparam, cast, exists, func, li
 
 from moorage.db import Statement, one_of, pages
 from moorage.db.pages import Condition, How, Key, Listing, QueryInvalid
-from moorage.db.tables import label, manifest, manifest_child, manifest_label, pull_stat, repository, tag
+from moorage.db.tables import (
+    label,
+    manifest,
+    manifest_child,
+    manifest_label,
+    project,
+    pull_stat,
+    repository,
+    tag,
+)
 from moorage.oci.digests import Digest
 from moorage.oci.errors import DigestInvalid
-from moorage.registry.shown import shown, tagged
+from moorage.registry.shown import tagged
 
 if TYPE_CHECKING:
     from moorage.db import Reader
@@ -77,12 +86,15 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _listing(*where: Any) -> Listing:
+def _listing(*where: Any, whole: Statement) -> Listing:
     return Listing(
         shown=_COLUMNS,
         source=_SOURCE,
+        # Nobody looks at pulls where nothing of them is asked: both engines leave such a join out.
+        inner=manifest.outerjoin(pull_stat, pull_stat.c.manifest_id == _m.id),
         id=_m.id,
-        where=(*where, *shown()),
+        where=(*where, _m.shown == 1),
+        whole=whole,
         keys={
             "id": pages.number(_m.id),
             "digest": Key(_m.digest, _digest),
@@ -91,6 +103,7 @@ def _listing(*where: Any) -> Listing:
             "manifest_media_type": pages.text(_m.media_type),
             "artifact_type": pages.text(_m.artifact_type),
             "repository_id": pages.number(_m.repository_id),
+            "project_id": pages.number(_m.project_id),
             "size": pages.number(_m.size + _m.content_size),
             "push_time": pages.time(_m.pushed_at),
             "creation_time": pages.time(_m.pushed_at),
@@ -109,19 +122,47 @@ _of_project = (
 _later = manifest.alias("later")
 _latest = (
     select(_later.c.id)
-    .where(_later.c.repository_id == repository.c.id, *shown(_later))
+    .where(_later.c.repository_id == repository.c.id, _later.c.shown == 1)
     .order_by(_later.c.pushed_at.desc(), _later.c.id.desc())
     .limit(1)
     .correlate(repository)
     .scalar_subquery()
 )
-OF_REPOSITORY = _listing(_m.repository_id == bindparam("repository"))
-OF_PROJECT = _listing(_m.repository_id.in_(select(repository.c.id).where(*_of_project)))
-LATEST_OF_PROJECT = _listing(_m.id.in_(select(_latest).where(*_of_project)))
+OF_REPOSITORY = _listing(
+    _m.repository_id == bindparam("repository"),
+    whole=Statement(
+        select(repository.c.artifacts.label("n")).where(repository.c.id == bindparam("repository"))
+    ),
+)
+# What is in a repository that sinks is in its project until it is in the trash, and shown no more.
+OF_PROJECT = _listing(
+    _m.project_id == bindparam("project"),
+    ~exists().where(
+        repository.c.id == _m.repository_id,
+        or_(repository.c.deleted_at.is_not(None), repository.c.state != literal_column("'live'")),
+    ),
+    whole=Statement(select(project.c.artifacts.label("n")).where(project.c.id == bindparam("project"))),
+)
+LATEST_OF_PROJECT = _listing(
+    _m.id.in_(select(_latest).where(*_of_project, repository.c.artifacts > 0)),
+    whole=Statement(
+        select(func.count().label("n"))
+        .select_from(repository)
+        .where(*_of_project, repository.c.artifacts > 0)
+    ),
+)
 # Of some of a project's repositories, for those who see no others.
 _some = (*_of_project, one_of(repository.c.id, "repositories"))
-OF_SOME = _listing(_m.repository_id.in_(select(repository.c.id).where(*_some)))
-LATEST_OF_SOME = _listing(_m.id.in_(select(_latest).where(*_some)))
+OF_SOME = _listing(
+    _m.repository_id.in_(select(repository.c.id).where(*_some)),
+    whole=Statement(select(func.coalesce(func.sum(repository.c.artifacts), 0).label("n")).where(*_some)),
+)
+LATEST_OF_SOME = _listing(
+    _m.id.in_(select(_latest).where(*_some, repository.c.artifacts > 0)),
+    whole=Statement(
+        select(func.count().label("n")).select_from(repository).where(*_some, repository.c.artifacts > 0)
+    ),
+)
 
 _BY_DIGEST = Statement(
     select(*_COLUMNS)

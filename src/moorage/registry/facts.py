@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import bindparam, select, update
 
 from moorage.db import Statement, one_of
-from moorage.db.tables import manifest
+from moorage.db.tables import manifest, repository
 from moorage.errors import Unavailable
 from moorage.oci import manifests as documents
 from moorage.oci.errors import ManifestInvalid
@@ -73,6 +73,21 @@ _KINDLESS = Statement(
     .order_by(manifest.c.id)
     .limit(STEP)
 )
+_KINDLESS_OF_PROJECT = Statement(
+    select(manifest.c.id, manifest.c.size)
+    .where(
+        manifest.c.repository_id.in_(
+            select(repository.c.id).where(
+                repository.c.project_id == bindparam("project"), repository.c.deleted_at.is_(None)
+            )
+        ),
+        manifest.c.kind.is_(None),
+        manifest.c.deleted_at.is_(None),
+        manifest.c.id > bindparam("after"),
+    )
+    .order_by(manifest.c.id)
+    .limit(STEP)
+)
 _BODIES = Statement(
     select(manifest.c.id, manifest.c.media_type, manifest.c.body).where(one_of(manifest.c.id, "manifests"))
 )
@@ -123,10 +138,10 @@ async def learn(db: Database, store: BlobStore, name: RepositoryName, number: in
     return kept(kind, config_type, text)
 
 
-async def name_kinds(db: Database, repository_id: int) -> None:
-    """Tell the types of a repository's artifacts that nobody has looked at since they were pushed."""
-    after = 0
-    while rows := await db.all(_KINDLESS, repository=repository_id, after=after):
+async def name_kinds(db: Database, **of: int) -> None:
+    """Tell the types of artifacts that nobody has looked at since they were pushed: of a *repository* or a *project*."""
+    kindless, after = _KINDLESS if "repository" in of else _KINDLESS_OF_PROJECT, 0
+    while rows := await db.all(kindless, **of, after=after):
         for numbers in portions(rows):
             found = await db.all(_BODIES, manifests=numbers)
             await _keep_kinds(db, [_named(row) for row in found])

@@ -52,6 +52,8 @@ def _listing(of: Any) -> Listing:
         keys={
             "id": db_pages.number(label.c.id),
             "name": db_pages.text(label.c.name),
+            "description": db_pages.text(label.c.description),
+            "color": db_pages.text(label.c.colour),
             "creation_time": db_pages.time(label.c.created_at),
             "update_time": db_pages.time(label.c.updated_at),
         },
@@ -106,8 +108,8 @@ async def page(reader: Reader, project: int | None, asked: Asked) -> tuple[list[
     """Give a page of the labels of a project, or of the whole registry; and how many there are."""
     of = {} if project is None else {"project": project}
     listing = _LISTED_GLOBAL if project is None else _LISTED
-    rows = await listing.page(reader, asked, **of)
-    return [_label(row) for row in rows], await listing.count(reader, asked, **of)
+    rows, total = await listing.listed(reader, asked, **of)
+    return [_label(row) for row in rows], total
 
 
 async def create(tx: Tx, project: int | None, name: str, description: str, colour: str) -> int:

@@ -152,8 +152,8 @@ async def page_of_all(reader: Reader, projects: list[str], asked: Asked) -> tupl
 async def _page(
     listing: Listing, reader: Reader, asked: Asked, of: dict[str, object]
 ) -> tuple[list[Entry], int]:
-    rows = await listing.page(reader, asked, kinds=_ALL, **of)
-    return [_entry(row) for row in rows], await listing.count(reader, asked, kinds=_ALL, **of)
+    rows, total = await listing.listed(reader, asked, kinds=_ALL, **of)
+    return [_entry(row) for row in rows], total
 
 
 def _entry(row: Any) -> Entry:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, literal_column, or_, select
+from sqlalchemy import bindparam, func, literal_column, or_, select, union_all
 
 from moorage.db import Reader, Statement, one_of
 from moorage.db import pages as db_pages
 from moorage.db.pages import Asked, Condition, Listing
-from moorage.db.tables import member, project, repository, user, user_group, user_group_member
+from moorage.db.tables import member, project, registry, repository, user, user_group, user_group_member
 from moorage.identity import custom_roles
 from moorage.identity.callers import Caller
 from moorage.identity.roles import SEE_PROJECT, Permission
@@ -21,6 +21,8 @@ LIVE_REPOSITORIES: Final = (
 )
 
 _public = project.c.public == 1
+# Said so that no index is chosen by it: what is seen is filtered on the way through all in their order, and not sorted.
+_is_public = project.c.public + 0 == 1
 
 
 def member_of(permission: Permission) -> Any:
@@ -36,7 +38,7 @@ def member_of(permission: Permission) -> Any:
         .join(user_group, user_group.c.id == user_group_member.c.group_id)
         .where(user_group_member.c.user_id == bindparam("user"), user_group.c.deleted_at.is_(None), sees)
     )
-    return or_(project.c.id.in_(own), project.c.id.in_(groups))
+    return project.c.id.in_(union_all(own, groups))
 
 
 _mine = member_of(SEE_PROJECT)
@@ -59,6 +61,7 @@ class Shown:
     owner: str | None
     created_at: int
     updated_at: int
+    repositories: int
 
 
 def _owner(asked: Condition, name: str) -> tuple[Any, object]:
@@ -66,12 +69,23 @@ def _owner(asked: Condition, name: str) -> tuple[Any, object]:
     return project.c.owner_id.in_(chosen), asked.values[0]
 
 
-def _listing(*seen: Any) -> Listing:
+def _kept(n: Any) -> Statement:
+    """Give what the registry keeps a count of."""
+    return Statement(select(n.label("n")).select_from(registry))
+
+
+def _with_private(seen: Any) -> Statement:
+    """Give how many projects are public, with those that are not and are seen all the same: they are counted."""
+    private = select(func.count(project.c.id)).where(*LIVE, project.c.public == 0, seen)
+    return _kept(registry.c.public_projects + private.scalar_subquery())
+
+
+def _listing(*seen: Any, whole: Statement | None = None) -> Listing:
     return Listing(
         shown=(
             project.c.id, project.c.name, project.c.public, project.c.limit_bytes, project.c.used, project.c.owner_id,
             user.c.name.label("owner"), project.c.created_at,
-            func.coalesce(project.c.updated_at, project.c.created_at).label("updated_at"),
+            func.coalesce(project.c.updated_at, project.c.created_at).label("updated_at"), project.c.repositories,
         ),
         source=project.outerjoin(user, user.c.id == project.c.owner_id),
         inner=project,
@@ -89,6 +103,7 @@ def _listing(*seen: Any) -> Listing:
         },
         order=(("name", False),),
         special={"owner": _owner},
+        whole=whole,
     )  # fmt: skip
 
 
@@ -115,37 +130,35 @@ class Audience:
 ALL: Final = Audience("all", {})
 PUBLIC: Final = Audience("public", {})
 _LISTS: Final = {
-    "all": _listing(),
-    "public": _listing(_public),
-    "user": _listing(or_(_public, _mine)),
-    "mine": _listing(_mine),
-    "names": _listing(or_(_public, _named)),
-    "user and some": _listing(or_(_public, _mine, _granted)),
-    "names and some": _listing(or_(_public, _named, _granted)),
+    "all": _listing(whole=_kept(registry.c.projects)),
+    "public": _listing(_is_public, whole=_kept(registry.c.public_projects)),
+    "user": _listing(or_(_is_public, _mine), whole=_with_private(_mine)),
+    "names": _listing(or_(_is_public, _named), whole=_with_private(_named)),
+    "user and some": _listing(or_(_is_public, _mine, _granted), whole=_with_private(or_(_mine, _granted))),
+    "names and some": _listing(or_(_is_public, _named, _granted), whole=_with_private(or_(_named, _granted))),
 }
 _COUNTS: Final = {
     kind: Statement(
-        select(project.c.public, func.count().label("n")).where(*LIVE, *seen).group_by(project.c.public)
+        select(project.c.public, func.count().label("n")).where(*LIVE, seen).group_by(project.c.public)
     )
-    for kind, seen in {"all": (), "public": (_public,), "mine": (_mine,), "names": (_named,)}.items()
+    for kind, seen in {"mine": _mine, "names": _named}.items()
 }
 _REPOSITORY_COUNTS: Final = {
     kind: Statement(
-        select(project.c.public, func.count().label("n"))
-        .select_from(repository.join(project, project.c.id == repository.c.project_id))
-        .where(*LIVE_REPOSITORIES, *LIVE, *seen)
+        select(project.c.public, func.sum(project.c.repositories).label("n"))
+        .where(*LIVE, seen)
         .group_by(project.c.public)
     )
-    for kind, seen in {"all": (), "public": (_public,), "mine": (MINE_LISTED,), "names": (_named,)}.items()
+    for kind, seen in {"mine": MINE_LISTED, "names": _named}.items()
 }
-_within = (
-    select(func.count())
-    .select_from(repository)
-    .where(repository.c.project_id == project.c.id, *LIVE_REPOSITORIES)
-    .scalar_subquery()
+_ALL_COUNTS = Statement(
+    select(
+        registry.c.projects, registry.c.public_projects, registry.c.repositories, registry.c.public_repositories
+    )
+)  # fmt: skip
+_REPOSITORIES = Statement(
+    select(project.c.id, project.c.repositories).where(one_of(project.c.id, "projects"))
 )
-# A count for each, not one for all in groups: PostgreSQL would go through every project's repositories in order for those.
-_REPOSITORIES = Statement(select(project.c.id, _within.label("n")).where(one_of(project.c.id, "projects")))
 _FOUND: Final = {
     kind: Statement(
         select(
@@ -184,9 +197,11 @@ async def page(reader: Reader, audience: Audience, asked: Asked) -> list[Shown]:
     return [_shown(row) for row in rows]
 
 
-async def count(reader: Reader, audience: Audience, asked: Asked) -> int:
-    """Count the projects that somebody sees and a query finds."""
-    return await _LISTS[audience.kind_with_some].count(reader, asked, **audience.params_with_some)
+async def listed(reader: Reader, audience: Audience, asked: Asked) -> tuple[list[Shown], int]:
+    """Give a page of the projects that somebody sees, and how many of them a query finds."""
+    listing, params = _LISTS[audience.kind_with_some], audience.params_with_some
+    rows, total = await listing.listed(reader, asked, **params)
+    return [_shown(row) for row in rows], total
 
 
 async def of(reader: Reader, number: int) -> Shown | None:
@@ -197,12 +212,22 @@ async def of(reader: Reader, number: int) -> Shown | None:
 
 
 async def repositories_in(reader: Reader, projects: list[int]) -> dict[int, int]:
-    """Count the repositories of each of some projects."""
-    return {row.id: row.n for row in await reader.all(_REPOSITORIES, projects=projects)}
+    """Say how many repositories each of some projects has."""
+    return {row.id: row.repositories for row in await reader.all(_REPOSITORIES, projects=projects)}
 
 
-async def counts(reader: Reader, audience: Audience) -> tuple[dict[bool, int], dict[bool, int]]:
-    """Count projects and repositories, the public ones apart: all, the public ones, or (mine, names) somebody's own."""
+async def all_counts(reader: Reader) -> tuple[dict[bool, int], dict[bool, int]]:
+    """Say how many projects and repositories there are, the public ones apart."""
+    row = await reader.one(_ALL_COUNTS)
+    return _apart(row.projects, row.public_projects), _apart(row.repositories, row.public_repositories)
+
+
+def _apart(every: int, public: int) -> dict[bool, int]:
+    return {True: public, False: every - public}
+
+
+async def own_counts(reader: Reader, audience: Audience) -> tuple[dict[bool, int], dict[bool, int]]:
+    """Count somebody's own projects (mine, names) and their repositories, the public ones apart."""
     found = await reader.all(_COUNTS[audience.kind], **audience.params)
     within = await reader.all(_REPOSITORY_COUNTS[audience.kind], **audience.params)
     return {bool(row.public): row.n for row in found}, {bool(row.public): row.n for row in within}
@@ -217,5 +242,5 @@ async def search_repositories(reader: Reader, audience: Audience, part: str, mos
 def _shown(row: Any) -> Shown:
     return Shown(
         row.id, row.name, bool(row.public), row.limit_bytes, row.used, row.owner_id, row.owner, row.created_at,
-        row.updated_at,
+        row.updated_at, row.repositories,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, func, or_, select
 
 from moorage.db import Statement, one_of, pages
 from moorage.db.pages import Asked, Condition, How, Listing
-from moorage.db.tables import project, repository
+from moorage.db.tables import project, registry, repository
 from moorage.registry import project_pages
 
 if TYPE_CHECKING:
@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 
 
 def _seen(*which: Any) -> Any:
-    return repository.c.project_id.in_(select(project.c.id).where(*project_pages.LIVE, *which))
+    """Say that a repository is in a public project, or in one of these.
+
+    Its project is looked up for each repository, in the repositories' order: chosen by projects they would be sorted.
+    """
+    home = select(project.c.public).where(project.c.id == repository.c.project_id).scalar_subquery()
+    others = [
+        (repository.c.project_id + 0).in_(select(project.c.id).where(*project_pages.LIVE, one))
+        for one in which
+    ]
+    return or_(home > 0, *others)
 
 
-def _listing(*where: Any) -> Listing:
+def _listing(*where: Any, whole: Statement | None = None) -> Listing:
     return Listing(
         shown=(
             repository.c.id,
@@ -41,15 +50,34 @@ def _listing(*where: Any) -> Listing:
             "repository_id": pages.number(repository.c.id),
             "project_id": pages.number(repository.c.project_id),
             "description": pages.text(repository.c.description),
+            "pull_count": pages.number(repository.c.pulls),
+            "artifact_count": pages.number(repository.c.artifacts),
             "creation_time": pages.time(repository.c.created_at),
             "update_time": pages.time(repository.c.updated_at),
         },
-        order=(("name", False),),
+        order=(("creation_time", True),),
+        whole=whole,
     )
 
 
 _granted = one_of(repository.c.id, "granted")
-_OF_PROJECT = _listing(repository.c.project_id == bindparam("project"))
+
+
+def _kept(n: Any) -> Statement:
+    return Statement(select(n.label("n")).select_from(registry))
+
+
+def _within(*where: Any) -> Any:
+    """Add up what private projects have."""
+    summed = select(func.coalesce(func.sum(project.c.repositories), 0))
+    return summed.where(*project_pages.LIVE, project.c.public == 0, *where).scalar_subquery()
+
+
+_named = one_of(project.c.name, "names")
+_OF_PROJECT = _listing(
+    repository.c.project_id == bindparam("project"),
+    whole=Statement(select(project.c.repositories.label("n")).where(project.c.id == bindparam("project"))),
+)
 _SOME_OF_PROJECT = _listing(repository.c.project_id == bindparam("project"), _granted)
 _COUNTS = Statement(
     select(repository.c.id, repository.c.artifacts, repository.c.pulls).where(
@@ -57,15 +85,17 @@ _COUNTS = Statement(
     )
 )
 _EVERYWHERE: Final = {
-    "all": _listing(_seen()),
-    "public": _listing(_seen(project.c.public == 1)),
-    "user": _listing(_seen(or_(project.c.public == 1, project_pages.MINE_LISTED))),
-    "names": _listing(_seen(or_(project.c.public == 1, one_of(project.c.name, "names")))),
-    "user and some": _listing(or_(_seen(or_(project.c.public == 1, project_pages.MINE_LISTED)), _granted)),
-    "names and some": _listing(
-        or_(_seen(or_(project.c.public == 1, one_of(project.c.name, "names"))), _granted)
+    "all": _listing(whole=_kept(registry.c.repositories)),
+    "public": _listing(_seen(), whole=_kept(registry.c.public_repositories)),
+    "user": _listing(
+        _seen(project_pages.MINE_LISTED),
+        whole=_kept(registry.c.public_repositories + _within(project_pages.MINE_LISTED)),
     ),
+    "names": _listing(_seen(_named), whole=_kept(registry.c.public_repositories + _within(_named))),
+    "user and some": _listing(or_(_seen(project_pages.MINE_LISTED), _granted)),
+    "names and some": _listing(or_(_seen(_named), _granted)),
 }
+"""A live repository is in a live project, so who sees all is asked no project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +116,17 @@ async def page_of(
     reader: Reader, project_id: int, asked: Asked, some: list[int] | None = None
 ) -> tuple[list[Listed], int]:
     """Give a page of a project's repositories, or of *some* of them, and how many there are."""
-    if some is not None:
-        rows = await _SOME_OF_PROJECT.page(reader, asked, project=project_id, granted=some)
-        total = await _SOME_OF_PROJECT.count(reader, asked, project=project_id, granted=some)
-        return [Listed(*row) for row in rows], total
-    rows = await _OF_PROJECT.page(reader, asked, project=project_id)
-    return [Listed(*row) for row in rows], await _OF_PROJECT.count(reader, asked, project=project_id)
+    listing = _OF_PROJECT if some is None else _SOME_OF_PROJECT
+    params = {"project": project_id} if some is None else {"project": project_id, "granted": some}
+    rows, total = await listing.listed(reader, asked, **params)
+    return [Listed(*row) for row in rows], total
 
 
 async def page(reader: Reader, audience: Audience, asked: Asked) -> tuple[list[Listed], int]:
     """Give a page of the repositories that somebody sees, and how many there are."""
     listing, params = _EVERYWHERE[audience.kind_with_some], audience.params_with_some
-    rows = await listing.page(reader, asked, **params)
-    return [Listed(*row) for row in rows], await listing.count(reader, asked, **params)
+    rows, total = await listing.listed(reader, asked, **params)
+    return [Listed(*row) for row in rows], total
 
 
 async def of(reader: Reader, project_id: int, number: int) -> Listed | None:
@@ -109,6 +137,6 @@ async def of(reader: Reader, project_id: int, number: int) -> Listed | None:
 
 
 async def counts(reader: Reader, numbers: list[int]) -> dict[int, tuple[int, int]]:
-    """Count the artifacts of each of some repositories, and how often these were pulled."""
+    """Say how many artifacts each of some repositories has, and how often these were pulled."""
     rows = await reader.all(_COUNTS, repositories=numbers)
     return {row.id: (row.artifacts, row.pulls) for row in rows}

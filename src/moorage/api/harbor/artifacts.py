@@ -10,6 +10,7 @@ from moorage.api.harbor import artifact_shapes as shapes
 from moorage.api.harbor import seeing
 from moorage.api.harbor.problems import BadRequest, NotFound, Precondition
 from moorage.api.harbor.repositories import here, name_of, preconditions
+from moorage.db import pages
 from moorage.oci import names
 from moorage.oci.digests import Digest
 from moorage.oci.errors import DigestInvalid, NameInvalid, TagInvalid
@@ -44,13 +45,15 @@ class Artifacts:
     async def list(self, ask: Ask) -> Answer:
         """Give a page of a repository's artifacts."""
         home = await here(ask)
-        if any(one.name in _BY_KIND for one in ask.page.asked.conditions):
-            await facts.name_kinds(ask.db, home.id)
+        if _asks_for_kinds(ask):
+            await facts.name_kinds(ask.db, repository=home.id)
         return await _page(ask, artifact_pages.OF_REPOSITORY, repository=home.id)
 
     async def list_of_project(self, ask: Ask) -> Answer:
         """Give a page of a project's artifacts, or of the latest of each of its repositories."""
         latest = ask.flag("latest_in_repository")
+        if _asks_for_kinds(ask):
+            await facts.name_kinds(ask.db, project=ask.project.id)
         seen = await seeing.repositories(ask, "artifact", "list")
         if seen is not None:
             cut = artifact_pages.LATEST_OF_SOME if latest else artifact_pages.OF_SOME
@@ -126,10 +129,17 @@ def unknown(name: RepositoryName, reference: Digest | Tag) -> NotFound:
     return NotFound(f"artifact {name}{between}{reference} not found")
 
 
+def _asks_for_kinds(ask: Ask) -> bool:
+    """Say whether a page is chosen, or sorted, by what nobody may have looked at yet."""
+    asked = ask.page.asked
+    names = {one.name for one in asked.conditions} | {name for name, _ in asked.sort}
+    return not _BY_KIND.isdisjoint(pages.snake(name) for name in names)
+
+
 async def _page(ask: Ask, listing: Listing, **of: object) -> Answer:
     asked = ask.page.asked
-    rows = await listing.page(ask.db, asked, **of)
-    return write.listed(ask, await shapes.shown(ask, rows), await listing.count(ask.db, asked, **of))
+    rows, total = await listing.listed(ask.db, asked, **of)
+    return write.listed(ask, await shapes.shown(ask, rows), total)
 
 
 def _source(text: str) -> tuple[RepositoryName, Digest | Tag]:

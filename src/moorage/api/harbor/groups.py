@@ -55,9 +55,8 @@ class Groups:
         if dn := ask.text("ldap_group_dn"):
             conditions.append(Condition("ldap_group_dn", How.EXACT, (groups.dn(dn),)))
         asked = Asked(ask.page.asked.number, ask.page.asked.size, tuple(conditions))
-        rows = await groups.LISTED.page(ask.db, asked)
-        shown = [_shown(groups.group(row)) for row in rows]
-        return answers.listed(ask, shown, await groups.LISTED.count(ask.db, asked))
+        rows, total = await groups.LISTED.listed(ask.db, asked)
+        return answers.listed(ask, [_shown(groups.group(row)) for row in rows], total)
 
     async def search(self, ask: Ask) -> Answer:
         """Give a page of the groups whose names have something in them."""
@@ -67,9 +66,10 @@ class Groups:
         asked = Asked(
             ask.page.asked.number, ask.page.asked.size, (Condition("group_name", How.FUZZY, (name,)),)
         )
-        rows = [groups.group(row) for row in await groups.LISTED.page(ask.db, asked)]
-        shown = [{"id": one.id, "group_name": one.name, "group_type": one.type} for one in rows]
-        return answers.listed(ask, shown, await groups.LISTED.count(ask.db, asked))
+        rows, total = await groups.LISTED.listed(ask.db, asked)
+        found = [groups.group(row) for row in rows]
+        shown = [{"id": one.id, "group_name": one.name, "group_type": one.type} for one in found]
+        return answers.listed(ask, shown, total)
 
     async def create(self, ask: Ask) -> Answer:
         """Make a group of a source that is asked when people sign in."""

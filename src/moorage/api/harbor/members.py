@@ -74,9 +74,8 @@ class Members:
         name, page = ask.text("entityname"), ask.page.asked
         conditions = (Condition("entity_name", How.EXACT, (name,)),) if name else ()
         asked = Asked(page.number, page.size, conditions)
-        rows = await members.LISTED.page(ask.db, asked, project=ask.project.id)
-        shown = [_shown(members.member_of(row)) for row in rows]
-        return answers.listed(ask, shown, await members.LISTED.count(ask.db, asked, project=ask.project.id))
+        rows, total = await members.LISTED.listed(ask.db, asked, project=ask.project.id)
+        return answers.listed(ask, [_shown(members.member_of(row)) for row in rows], total)
 
     async def create(self, ask: Ask) -> Answer:
         """Make a user or a group a member."""

@@ -86,9 +86,8 @@ class People:
         asked = ask.page.asked
         more = tuple(Condition(name, How.FUZZY, (ask.text(name),)) for name in _SEARCHED if ask.text(name))
         asked = replace(asked, conditions=(*asked.conditions, *more))
-        rows = await profiles.LISTED.page(ask.db, asked)
-        shown = [_shown(profiles.profile(row)) for row in rows]
-        return answers.listed(ask, shown, await profiles.LISTED.count(ask.db, asked))
+        rows, total = await profiles.LISTED.listed(ask.db, asked)
+        return answers.listed(ask, [_shown(profiles.profile(row)) for row in rows], total)
 
     async def search(self, ask: Ask) -> Answer:
         """Give a page of the users whose names have something in them: a number and a name, no more."""
@@ -97,9 +96,8 @@ class People:
             raise invalid("query", "username", "is required")
         page = ask.page.asked
         asked = Asked(page.number, page.size, (Condition("username", How.FUZZY, (wanted,)),))
-        rows = await profiles.LISTED.page(ask.db, asked)
-        shown = [{"user_id": row.id, "username": row.name} for row in rows]
-        return answers.listed(ask, shown, await profiles.LISTED.count(ask.db, asked))
+        rows, total = await profiles.LISTED.listed(ask.db, asked)
+        return answers.listed(ask, [{"user_id": row.id, "username": row.name} for row in rows], total)
 
     async def create(self, ask: Ask) -> Answer:
         """Make a user: an administrator does, or at a browser anybody where people may register themselves."""

@@ -98,8 +98,7 @@ class Projects:
         """List the projects that the caller sees."""
         asked = _asked(ask)
         seen = await seeing.audience(ask)
-        total = await project_pages.count(ask.db, seen, asked)
-        found = await project_pages.page(ask.db, seen, asked) if total else []
+        found, total = await project_pages.listed(ask.db, seen, asked)
         return write.listed(
             ask, await seeing.shown(ask, found, detail=ask.flag("with_detail", default=True)), total
         )

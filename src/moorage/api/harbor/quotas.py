@@ -48,8 +48,8 @@ class Quotas:
         asked = replace(asked, conditions=kept)
         if ask.text("reference") not in {"", "project"}:
             return write.listed(ask, [], 0)
-        total = await project_pages.count(ask.db, ALL, asked)
-        return write.listed(ask, map(_shown, await project_pages.page(ask.db, ALL, asked)), total)
+        found, total = await project_pages.listed(ask.db, ALL, asked)
+        return write.listed(ask, map(_shown, found), total)
 
     async def get(self, ask: Ask) -> Answer:
         """Show a quota."""

@@ -59,13 +59,11 @@ class Robots:
         asked, level, number = _level(ask.page.asked)
         if level == SYSTEM:
             await ask.require_in_system("robot", "list")
-            rows = await robot_pages.OF_SYSTEM.page(ask.db, asked)
-            total = await robot_pages.OF_SYSTEM.count(ask.db, asked)
+            rows, total = await robot_pages.OF_SYSTEM.listed(ask.db, asked)
         else:
             project = await projects.numbered(ask.db, number)
             await ask.require("" if project is None else project.name, "robot", "list")
-            rows = await robot_pages.OF_PROJECT.page(ask.db, asked, project=number)
-            total = await robot_pages.OF_PROJECT.count(ask.db, asked, project=number)
+            rows, total = await robot_pages.OF_PROJECT.listed(ask.db, asked, project=number)
         return answers.listed(ask, [shown(one) for one in await robot_pages.shown(ask.db, rows)], total)
 
     async def create(self, ask: Ask) -> Answer:

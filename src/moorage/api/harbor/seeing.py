@@ -79,12 +79,12 @@ async def _granted(ask: Ask) -> list[int]:
 
 
 async def _counts(ask: Ask, found: Sequence[Shown]) -> dict[int, int]:
-    """Count the repositories of projects, as far as the caller sees them."""
-    counts = await project_pages.repositories_in(ask.db, [one.id for one in found])
+    """Say how many repositories projects have, as far as the caller sees them."""
+    counts = {one.id: one.repositories for one in found}
     some = {one.project for one in await ask.access.places(ask.caller)}
     for one in found:
         if one.id in some:
-            counts[one.id] = await seen_of(ask, one.id, one.name, counts.get(one.id, 0))
+            counts[one.id] = await seen_of(ask, one.id, one.name, one.repositories)
     return counts
 
 
@@ -115,7 +115,7 @@ async def shown(ask: Ask, found: Sequence[Shown], *, detail: bool = True) -> lis
     for one in found:
         item = _plain(one, set_.get(one.id, {}), lists[one.id])
         if detail:
-            item["repo_count"] = counts.get(one.id, 0)
+            item["repo_count"] = counts[one.id]
             held = roles.get(one.id, [])
             highest = [int(role) for role in _HIGHEST if role in held]
             item["current_user_role_id"] = (highest or held or [0])[0]

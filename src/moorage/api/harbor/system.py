@@ -14,7 +14,7 @@ from moorage.errors import Unavailable
 from moorage.identity import configurable, configuration, members, roles
 from moorage.identity.roles import CUSTOM, Role
 from moorage.registry import project_pages, quotas, repository_pages
-from moorage.registry.project_pages import PUBLIC, Audience
+from moorage.registry.project_pages import Audience
 
 if TYPE_CHECKING:
     from moorage.api.dialects import Answer
@@ -95,11 +95,9 @@ class System:
 
     async def statistics(self, ask: Ask) -> Answer:
         """Count projects and repositories: the public ones, the caller's, and to administrators all."""
-        projects, repositories = await project_pages.counts(ask.db, PUBLIC)
-        public, public_repos = projects.get(True, 0), repositories.get(True, 0)
-        told = {"public_project_count": public, "public_repo_count": public_repos}
+        every, within = await project_pages.all_counts(ask.db)
+        told = {"public_project_count": every[True], "public_repo_count": within[True]}
         if ask.caller.admin:
-            every, within = await project_pages.counts(ask.db, project_pages.ALL)
             used, _ = await quotas.stored(ask.db)
             told |= {
                 "total_project_count": sum(every.values()),
@@ -107,7 +105,7 @@ class System:
                 "total_storage_consumption": used,
             }
         else:
-            every, within = await project_pages.counts(ask.db, await _own(ask))
+            every, within = await project_pages.own_counts(ask.db, await _own(ask))
         told |= {"private_project_count": every.get(False, 0), "private_repo_count": within.get(False, 0)}
         return write.given(told)
 

@@ -65,10 +65,10 @@ class Tags:
         home = await here(ask)
         found = await artifact(ask, home)
         asked = ask.page.asked
-        rows = await tagging.LISTED.page(ask.db, asked, manifest=found.id)
+        rows, total = await tagging.LISTED.listed(ask.db, asked, manifest=found.id)
         kept = await shapes.kept_tags(ask, home.name.text, [row.name for row in rows])
         made = [shapes.tag(row, found.pulled_at, immutable=row.name in kept) for row in rows]
-        return write.listed(ask, made, await tagging.LISTED.count(ask.db, asked, manifest=found.id))
+        return write.listed(ask, made, total)
 
     async def delete(self, ask: Ask) -> Answer:
         """Take a tag off an artifact, which stays."""

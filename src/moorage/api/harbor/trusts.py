@@ -56,8 +56,7 @@ class Trusts:
         """Give a page of a robot's trusts."""
         robot = await robot_in_path(ask, "read")
         asked = ask.page.asked
-        rows = await trusts.LISTED.page(ask.db, asked, robot=robot.id)
-        total = await trusts.LISTED.count(ask.db, asked, robot=robot.id)
+        rows, total = await trusts.LISTED.listed(ask.db, asked, robot=robot.id)
         return answers.listed(ask, [_shown(trusts.kept(row)) for row in rows], total)
 
     async def create(self, ask: Ask) -> Answer:

@@ -37,15 +37,29 @@ COLUMNS = (
 )
 LIVE = "WHERE deleted_at IS NULL"
 INDEXES = (
-    ("manifest_listed", "manifest", "(registry_id, repository_id, pushed_at, id, kind) WHERE shown = 1"),
+    (
+        "manifest_listed",
+        "manifest",
+        "(registry_id, repository_id, pushed_at, id, kind, shown) WHERE shown = 1",
+    ),
     (
         "manifest_of_project",
         "manifest",
-        "(registry_id, project_id, pushed_at, id, kind, repository_id) WHERE shown = 1",
+        "(registry_id, project_id, pushed_at, id, kind, shown, repository_id) WHERE shown = 1",
     ),
     ("label_global", "label", f"(registry_id, name, id) {LIVE} AND project_id IS NULL"),
     ("label_listed", "label", f"(registry_id, project_id, name, id) {LIVE}"),
     ("member_listed", "member", "(registry_id, project_id, name, id, role)"),
+    (
+        "repository_created",
+        "repository",
+        f"(registry_id, project_id, created_at, id) {LIVE} AND state = 'live'",
+    ),
+    (
+        "repository_newest",
+        "repository",
+        f"(registry_id, created_at, id, project_id) {LIVE} AND state = 'live'",
+    ),
     ("robot_of_project", "robot", f"(registry_id, project_id, name, id) {LIVE}"),
     ("robot_of_system", "robot", f"(registry_id, name, id) {LIVE} AND project_id IS NULL"),
     ("user_group_listed", "user_group", f"(registry_id, name, id) {LIVE}"),

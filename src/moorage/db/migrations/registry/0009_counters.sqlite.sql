@@ -26,6 +26,10 @@ CREATE INDEX label_listed ON label (registry_id, project_id, name, id) WHERE del
 
 CREATE INDEX member_listed ON member (registry_id, project_id, name, id, role);
 
+CREATE INDEX repository_created ON repository (registry_id, project_id, created_at, id) WHERE deleted_at IS NULL AND state = 'live';
+
+CREATE INDEX repository_newest ON repository (registry_id, created_at, id, project_id) WHERE deleted_at IS NULL AND state = 'live';
+
 CREATE INDEX robot_of_project ON robot (registry_id, project_id, name, id) WHERE deleted_at IS NULL;
 
 CREATE INDEX robot_of_system ON robot (registry_id, name, id) WHERE deleted_at IS NULL AND project_id IS NULL;
@@ -36,9 +40,9 @@ CREATE INDEX user_listed ON user (registry_id, name, id) WHERE deleted_at IS NUL
 
 UPDATE manifest SET shown = CASE WHEN manifest.deleted_at IS NULL AND manifest.subject IS NULL AND NOT EXISTS (SELECT 1 FROM tag WHERE tag.registry_id = manifest.registry_id AND tag.manifest_id = manifest.id AND tag.end_at IS NULL AND tag.name >= 'sha256-' AND tag.name < 'sha256.' AND length(tag.name) = 75 AND substr(tag.name, 72) = '.sig') AND (EXISTS (SELECT 1 FROM tag WHERE tag.registry_id = manifest.registry_id AND tag.manifest_id = manifest.id AND tag.end_at IS NULL) OR NOT EXISTS (SELECT 1 FROM manifest_child JOIN manifest parent ON parent.registry_id = manifest_child.registry_id AND parent.id = manifest_child.parent_id WHERE manifest_child.registry_id = manifest.registry_id AND manifest_child.repository_id = manifest.repository_id AND manifest_child.child = manifest.digest AND parent.deleted_at IS NULL)) THEN 1 ELSE 0 END, project_id = (SELECT r.project_id FROM repository r WHERE r.registry_id = manifest.registry_id AND r.id = manifest.repository_id);
 
-CREATE INDEX manifest_listed ON manifest (registry_id, repository_id, pushed_at, id, kind) WHERE shown = 1;
+CREATE INDEX manifest_listed ON manifest (registry_id, repository_id, pushed_at, id, kind, shown) WHERE shown = 1;
 
-CREATE INDEX manifest_of_project ON manifest (registry_id, project_id, pushed_at, id, kind, repository_id) WHERE shown = 1;
+CREATE INDEX manifest_of_project ON manifest (registry_id, project_id, pushed_at, id, kind, shown, repository_id) WHERE shown = 1;
 
 UPDATE repository SET artifacts = (SELECT count(*) FROM manifest m WHERE m.registry_id = repository.registry_id AND m.repository_id = repository.id AND m.shown = 1), pulls = (SELECT coalesce(sum(p.pulls), 0) FROM manifest m JOIN pull_stat p ON p.registry_id = m.registry_id AND p.manifest_id = m.id WHERE m.registry_id = repository.registry_id AND m.repository_id = repository.id);
 
