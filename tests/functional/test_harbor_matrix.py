@@ -1,7 +1,8 @@
 """Every operation of Harbor's API that takes a permission, asked by every role and by robots, as its table has it.
 
-Each asks with no body and for what is not there: whoever may is told of that, and whoever may not is told that alone. Nothing
-is said here of operations that ask further by themselves: their own tests do.
+Each asks with no body and for what is not there: whoever may is told of that, and whoever may not is told that alone.
+Operations that ask further by themselves stand in test_harbor_matrix_own.py, single permissions in
+test_harbor_matrix_permissions.py.
 """
 
 from __future__ import annotations
