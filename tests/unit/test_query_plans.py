@@ -105,6 +105,10 @@ INSERT INTO manifest_child (registry_id, parent_id, child, repository_id)
 INSERT INTO pull_stat (registry_id, manifest_id, pulls, last_at) SELECT 1, m, 1, 1 FROM generate_series(1, 20000) m;
 INSERT INTO immutable_rule (registry_id, project_id, created_at)
   SELECT 1, 1 + n % 20, 0 FROM generate_series(1, 1000) n;
+INSERT INTO old_project_name (registry_id, name, project_id, start_at, end_at)
+  SELECT 1, 'old' || n, n, 1, 2 FROM generate_series(1, 2000) n;
+INSERT INTO old_repository_name (registry_id, project_id, name, repository_id, end_at)
+  SELECT 1, 1 + n % 20, 'app' || n, 1 + n % 200, 1 FROM generate_series(1, 5000) n;
 INSERT INTO event (registry_id, uuid, kind, at, actor, outcome, project, body)
   SELECT 1, 'e' || n, 'k' || n % 20, n, '', '', 'p' || n % 20, '' FROM generate_series(1, 20000) n;
 INSERT INTO outbox (registry_id, uuid, at, kind, body) SELECT 1, 'o' || n, n, 'k', '' FROM generate_series(1, 1000) n;

@@ -14,7 +14,7 @@ from moorage.db import Database, Reader, Statement, Tx, insert
 from moorage.db.cell import entry, host
 from moorage.db.tables import BIG, registry
 from moorage.errors import Unavailable
-from moorage.identity import users
+from moorage.identity import old_names, users
 from moorage.identity.passwords import Passwords
 from moorage.oci.errors import NameInvalid
 from moorage.oci.names import LIBRARY
@@ -348,7 +348,7 @@ async def ensure_content(
     hashed = await passwords.hash(chosen)
 
     async def work(tx: Tx) -> bool:
-        if await projects.find(tx, LIBRARY) is None:
+        if await projects.find(tx, LIBRARY) is None and await old_names.project_of(tx, LIBRARY) is None:
             await projects.create(tx, LIBRARY)
         try:
             await users.create(tx, name=ADMINISTRATOR, password=hashed, admin=True)

@@ -475,6 +475,14 @@ refresh_token = _table(
 )
 _index("refresh_token_caller", refresh_token, "caller_kind", "caller_id")
 _index("refresh_token_expires", refresh_token, "expires_at")
+# Names that projects had and, without a project's, repositories in each: they mean these alone until they are freed.
+old_project_name = _table("old_project_name", "access", _id(), _ascii("name"), _to("project", "project_id"),
+                          _big("start_at"), _big("end_at"), _big("freed_at", null=True))
+_index("old_project_name_name", old_project_name, "name", "end_at", where="freed_at IS NULL")
+_index("old_project_name_project", old_project_name, "project_id", "end_at")
+old_repository_name = _table("old_repository_name", "access", _to("project", "project_id"), _ascii("name"),
+                             _to("repository", "repository_id"), _big("end_at"), _key("project_id", "name"))
+_index("old_repository_name_repository", old_repository_name, "repository_id")
 
 # Private keys, wrapped by the master key; ``retired_at``: signs no more, still verifies what it signed.
 signing_key = _table(

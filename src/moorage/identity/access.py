@@ -33,6 +33,7 @@ from moorage.identity.callers import ANONYMOUS, Caller
 from moorage.identity.held import Held
 from moorage.identity.keyless import Keyless
 from moorage.identity.ldap import Ldap
+from moorage.identity.old_names import OldNames
 from moorage.identity.robot_use import Used
 from moorage.identity.roles import Permission
 from moorage.identity.scopes import Scope
@@ -152,6 +153,7 @@ class Access:
         self.token_life = max(60, min(token_life, tokens.LONGEST_LIFE))
         self.used = Used(db)
         self.keyless = Keyless(db, key_sets or KeySets(http.Caller(), db.now))
+        self.old_names = OldNames(db)
         self._refresh_life = refresh_life
         self._passwords = passwords
         self.ldap = ldap or Ldap(db, registry, master, passwords)
@@ -254,13 +256,22 @@ class Access:
         )
         return issued, given
 
-    async def verdict(self, who: Identified, name: RepositoryName, *actions: OciAction) -> Verdict:
-        """Say whether *who* may do *actions* on the repository *name*, and if not, why."""
+    async def verdict(
+        self,
+        who: Identified,
+        name: RepositoryName,
+        *actions: OciAction,
+        asked: RepositoryName | None = None,
+    ) -> Verdict:
+        """Say whether *who* may do *actions* on the repository *name*, and if not, why.
+
+        *asked* is the old name that it was asked for by, if it was: tokens speak of that.
+        """
         wanted = frozenset(actions)
         reach = await self._reach(who.caller, name.project)
         if not wanted <= reach.actions and not wanted <= reach.within(name):
             return Verdict.SIGN_IN if who.caller.is_anonymous else Verdict.DENIED
-        if who.grants is None or wanted <= who.grants.repositories.get(name.text, frozenset()):
+        if who.grants is None or wanted <= who.grants.repositories.get((asked or name).text, frozenset()):
             return Verdict.ALLOWED
         return Verdict.INSUFFICIENT_SCOPE
 
@@ -326,6 +337,8 @@ class Access:
         if found is None:
             robot = await self._subject("robot", caller.id) if caller.kind == "robot" else None
             found = await held.find(self.db, caller, project, robot)
+            if found is held.NONE and (current := await self.old_names.project(project)) is not None:
+                found = await held.find(self.db, caller, current, robot)
             if found.everywhere:
                 _remember(known.held, key, found)
         return found
@@ -364,7 +377,13 @@ class Access:
             name = RepositoryName.parse(scope.name)
         except NameInvalid:
             return frozenset()
-        return frozenset(await self.actions_in(caller, name))
+        found = await self.actions_in(caller, name)
+        if scopes.EVERY not in scope.actions and scope.actions <= found:
+            return frozenset(found)
+        # Under the old name of a repository a token says what may be done to it where it is now.
+        current = await self.old_names.repository(name)
+        moved = frozenset[str]() if current is None else await self.actions_in(caller, current)
+        return frozenset(found) | moved
 
     async def _is_secret(self, robot: Account | None, given: str, *, address: str, name: str) -> bool:
         """Say whether *given* is a robot's secret; those that somebody made up are checked as passwords are."""
@@ -400,10 +419,23 @@ class Access:
         known = self._current()
         found = known.names.get(name)
         if found is None and len(name) <= _LONGEST_NAME and "\0" not in name:
-            found = await accounts.by_name(self.db, name)
+            found = await accounts.by_name(self.db, name) or await self._once_named(name)
             if found is not None:
                 _remember(known.names, name, found)
         return found
+
+    async def _once_named(self, name: str) -> Account | None:
+        """Give the robot that had this name while its project had another."""
+        bare = accounts.without_prefix(name)
+        project, plus, rest = bare.partition("+")
+        if not plus or not accounts.is_robots(name):
+            return None
+        current = await self.old_names.project(project)
+        return (
+            None
+            if current is None
+            else await accounts.by_name(self.db, f"{name.removesuffix(bare)}{current}+{rest}")
+        )
 
     def _current(self) -> _Known:
         """Give what is known, and forget it first if any access row changed.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, delete, select, update
@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, delete, select, update
 from moorage.db import Statement, insert
 from moorage.db.tables import project, robot, robot_permission, robot_trust
 from moorage.errors import Problem
-from moorage.identity import accounts, repository_grants, roles
+from moorage.identity import accounts, old_names, repository_grants, roles
 from moorage.identity.accounts import GRANT_PREFIX, Grant
 from moorage.identity.repository_grants import Whose
 
@@ -100,6 +100,17 @@ _TAKE_IN_PROJECT = Statement(
     delete(robot_permission).where(
         robot_permission.c.kind == "project", robot_permission.c.namespace == bindparam("name")
     )
+)
+_NAMED_IN_PROJECT = Statement(
+    select(robot.c.id, robot.c.name).where(
+        robot.c.project_id == bindparam("project"), robot.c.deleted_at.is_(None)
+    )
+)
+_RENAME = Statement(update(robot).where(robot.c.id == bindparam("number")).values(name=bindparam("to")))
+_RENAME_IN_GRANTS = Statement(
+    update(robot_permission)
+    .where(robot_permission.c.kind == "project", robot_permission.c.namespace == bindparam("name"))
+    .values(namespace=bindparam("to"))
 )
 _LIVES = Statement(
     select(robot.c.project_id, project.c.name.label("project"))
@@ -211,6 +222,10 @@ async def create(
         raise RobotInvalid(
             f"names that begin with {GRANT_PREFIX} are those of the provider's grants", name=name
         )
+    if owner is not None:
+        owner = Owner(owner.id, await _now(tx, owner.name))
+    now = {name: await _now(tx, name) for name in sorted({one.namespace for one in grants})}
+    grants = [replace(one, namespace=now[one.namespace]) for one in grants]
     _check(grants, owner)
     full = f"{owner.name}+{name}" if owner else name
     shown = accounts.full_name(full, await accounts.robot_prefix(tx))
@@ -227,6 +242,11 @@ async def create(
     assert row is not None
     await _give(tx, row.id, grants)
     return NewRobot(int(row.id), shown, secret, until)
+
+
+async def _now(tx: Tx, name: str) -> str:
+    """Give what a project is called now: it may have been renamed since it was looked for."""
+    return name if name in {EVERY_PROJECT, SYSTEM} else await old_names.project_of(tx, name) or name
 
 
 async def find(tx: Tx, name: str) -> int | None:
@@ -290,6 +310,19 @@ async def remove_of_project(tx: Tx, project: int, name: str) -> None:
         await remove(tx, row.id)
     await tx.run(_TAKE_IN_PROJECT, name=name)
     await tx.touch_access()
+
+
+async def rename_project(tx: Tx, project: int, name: str, to: str) -> None:
+    """Go on giving robots what they were given in a project that has another name now, and call its own robots by that."""
+    await take_in_project(tx, to)
+    await tx.run(_RENAME_IN_GRANTS, name=name, to=to)
+    own = await tx.all(_NAMED_IN_PROJECT, project=project)
+    await tx.many(_RENAME, [{"number": row.id, "to": f"{to}+{row.name.partition('+')[2]}"} for row in own])
+
+
+async def take_in_project(tx: Tx, name: str) -> None:
+    """Take from all robots what they were given in what had this name: the name is about to mean something else."""
+    await tx.run(_TAKE_IN_PROJECT, name=name)
 
 
 async def _change(tx: Tx, statement: Statement, number: int, **values: object) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 
-from moorage.db import Reader, one_of
+from moorage.db import Reader, Statement, one_of
 from moorage.db import pages as db_pages
 from moorage.db.pages import Asked, Condition, How, Listing, QueryInvalid
-from moorage.db.tables import event, project
+from moorage.db.tables import event, old_project_name, project
+from moorage.identity import old_names
+
+_old = old_project_name.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,12 @@ KINDS: Final[Mapping[str, Named]] = {
     "tag.create": Named("create", "tag"),
     "tag.delete": Named("delete", "tag"),
     "repository.update": Named("update", "repository"),
+    "repository.move": Named("update", "repository"),
     "repository.delete": Named("delete", "repository"),
     "project.create": Named("create", "project"),
     "project.update": Named("update", "project"),
+    "project.rename": Named("update", "project"),
+    "project.free-name": Named("update", "project"),
     "project.delete": Named("delete", "project"),
     "member.create": Named("create", "member"),
     "member.update": Named("update", "member"),
@@ -129,9 +135,52 @@ def _since_made(name: Any) -> Any:
     return event.c.at >= made.correlate(event).scalar_subquery()
 
 
+def _since_so_called() -> Any:
+    """Leave out what others did under the name before, of a project that has had another itself."""
+    renamed = (
+        select(func.max(_old.end_at))
+        .where(_old.project_id == project.c.id)
+        .correlate(project)
+        .scalar_subquery()
+    )
+    since = select(func.coalesce(renamed, project.c.created_at)).where(
+        project.c.name == event.c.project, project.c.deleted_at.is_(None)
+    )
+    return event.c.at >= since.correlate(event).scalar_subquery()
+
+
+def _while_so_called() -> Any:
+    """Take in what one of the projects did under a name that it had then."""
+    return (
+        exists()
+        .select_from(old_project_name.join(project, project.c.id == _old.project_id))
+        .where(
+            _old.name == event.c.project,
+            _old.start_at <= event.c.at,
+            _old.end_at > event.c.at,
+            one_of(project.c.name, "named"),
+            project.c.deleted_at.is_(None),
+        )
+        .correlate(event)
+    )
+
+
 _EVERYWHERE = _listing()
 _OF_PROJECT = _listing(event.c.project == bindparam("project"), _since_made(bindparam("project")))
 _OF_PROJECTS = _listing(one_of(event.c.project, "projects"), _since_made(event.c.project))
+# Asked only where one of the projects has been renamed: "projects" are all the names, "named" those of today.
+_OF_RENAMED = _listing(
+    one_of(event.c.project, "projects"),
+    or_(
+        and_(one_of(event.c.project, "named"), _since_so_called()),
+        _while_so_called(),
+    ),
+)
+_CALLED_BEFORE = Statement(
+    select(_old.name)
+    .select_from(old_project_name.join(project, project.c.id == _old.project_id))
+    .where(one_of(project.c.name, "named"), project.c.deleted_at.is_(None))
+)
 
 
 async def page(reader: Reader, asked: Asked) -> tuple[list[Entry], int]:
@@ -141,12 +190,27 @@ async def page(reader: Reader, asked: Asked) -> tuple[list[Entry], int]:
 
 async def page_of(reader: Reader, project: str, asked: Asked) -> tuple[list[Entry], int]:
     """Give a page of a project's log, and how long it is."""
+    if before := await _called_before(reader, [project]):
+        return await _page_of_renamed(reader, [project], before, asked)
     return await _page(_OF_PROJECT, reader, asked, {"project": project})
 
 
 async def page_of_all(reader: Reader, projects: list[str], asked: Asked) -> tuple[list[Entry], int]:
     """Give a page of the log of some projects together, and how long it is."""
+    if before := await _called_before(reader, projects):
+        return await _page_of_renamed(reader, projects, before, asked)
     return await _page(_OF_PROJECTS, reader, asked, {"projects": projects})
+
+
+async def _called_before(reader: Reader, projects: list[str]) -> list[Any]:
+    return await reader.all(_CALLED_BEFORE, named=projects) if await old_names.are_kept(reader) else []
+
+
+async def _page_of_renamed(
+    reader: Reader, projects: list[str], before: list[Any], asked: Asked
+) -> tuple[list[Entry], int]:
+    names = sorted({*projects, *(row.name for row in before)})
+    return await _page(_OF_RENAMED, reader, asked, {"projects": names, "named": projects})
 
 
 async def _page(

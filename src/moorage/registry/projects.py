@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, exists, select, update
 from moorage.db import Reader, Statement, Tx, insert
 from moorage.db.tables import project, registry, repository
 from moorage.errors import Problem
+from moorage.identity import old_names
 from moorage.oci import names
 from moorage.registry.errors import NameTaken
 
@@ -139,7 +140,8 @@ async def create(
     """Make a project, or raise NameInvalid or NameTaken."""
     names.project(name)
     row = await tx.one(_FIND, name=name)
-    if row is not None and row.state != BEGUN:
+    # A name that another project had is taken as well, and told in the same words.
+    if row.state != BEGUN if row is not None else await old_names.project_of(tx, name) is not None:
         message = f"there is a project {name} already"
         raise NameTaken(message, name=name)
     if row is None:

@@ -133,6 +133,11 @@ class Account:
         self._project.move(size, was, now)
         self._registry.move(size, was, now)
 
+    def moved(self, used: int, trash: int) -> None:
+        """Count bytes that came from another project, or (less than none) went there: the registry has them all the while."""
+        self._project.used += used
+        self._project.trash += trash
+
     async def link(self, blob_id: int, links: int, live: int) -> None:
         """Count links to a blob that came or went, and became live or stopped being so.
 

@@ -5,11 +5,13 @@ something, and it goes with the last of its uploads if it never does.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import bindparam, delete, exists, or_, select, update
 
 from moorage.db import Reader, Statement, Tx, insert
 from moorage.db.tables import project, repository, upload
+from moorage.identity import old_names
 from moorage.oci.errors import NameUnknown
 from moorage.oci.names import RepositoryName
 from moorage.registry import projects
@@ -43,6 +45,25 @@ _STANDING = Statement(
     .select_from(repository.join(project, project.c.id == repository.c.project_id))
     .where(
         repository.c.name == bindparam("name"),
+        repository.c.deleted_at.is_(None),
+        or_(repository.c.state == LIVE, repository.c.state == BEGUN),
+        or_(project.c.state == LIVE, project.c.state == BEGUN),
+    )
+)
+_STANDS = Statement(
+    select(repository.c.id).where(repository.c.name == bindparam("name"), repository.c.deleted_at.is_(None))
+)
+_NUMBERED = Statement(
+    select(
+        repository.c.id,
+        repository.c.project_id,
+        repository.c.name,
+        repository.c.state,
+        project.c.state.label("project_state"),
+    )
+    .select_from(repository.join(project, project.c.id == repository.c.project_id))
+    .where(
+        repository.c.id == bindparam("repository"),
         repository.c.deleted_at.is_(None),
         or_(repository.c.state == LIVE, repository.c.state == BEGUN),
         or_(project.c.state == LIVE, project.c.state == BEGUN),
@@ -97,28 +118,39 @@ async def get(reader: Reader, name: RepositoryName) -> Repository:
     """Find a live repository, or raise NameUnknown."""
     found = await find(reader, name)
     if found is None:
-        message = f"repository {name} is not known to this registry"
-        raise NameUnknown(message, name=name.text)
+        raise _unknown(name)
     return found
 
 
+async def stands(reader: Reader, name: RepositoryName) -> bool:
+    """Say whether a repository has this name, even one that is only begun."""
+    return await reader.one(_STANDS, name=name.text) is not None
+
+
 async def ensure(tx: Tx, name: RepositoryName, *, creates_project: bool = False) -> Repository:
-    """Find a repository or make it; its project too, where that is allowed. Raises ProjectUnknown."""
+    """Find a repository or make it; its project too, where that is allowed.
+
+    Raises ProjectUnknown, or NameUnknown where the name is an old one of another: that is never made anew.
+    """
     row = await tx.one(_STANDING, name=name.text)
     if row is None:
         number, state = await _project(tx, name, creates=creates_project)
         if state == BEGUN:
             await projects.show(tx, number)
         return await _add(tx, number, name, LIVE)
-    if row.state == BEGUN:
-        await tx.run(_SHOW, repository=row.id)
-    if row.project_state == BEGUN:
-        await projects.show(tx, row.project_id)
-    return Repository(row.id, row.project_id, name)
+    return await _shown(tx, row, name)
+
+
+async def ensure_of(tx: Tx, began: Repository) -> Repository:
+    """Do as `ensure` for a repository that was found before this turn, and has another name since, perhaps."""
+    row = await tx.one(_NUMBERED, repository=began.id)
+    if row is None:
+        return await ensure(tx, began.name)
+    return await _shown(tx, row, RepositoryName.parse(row.name))
 
 
 async def begin(tx: Tx, name: RepositoryName, *, creates_project: bool = False) -> Repository:
-    """Find a repository, or begin one (and its project, where that is allowed) for an upload. Raises ProjectUnknown."""
+    """Find a repository, or begin one (and its project, where that is allowed) for an upload. Raises as `ensure` does."""
     row = await tx.one(_STANDING, name=name.text)
     if row is not None:
         return Repository(row.id, row.project_id, name)
@@ -134,6 +166,8 @@ async def forget_begun(tx: Tx, repository_id: int) -> None:
 
 
 async def _project(tx: Tx, name: RepositoryName, *, creates: bool) -> tuple[int, str]:
+    if await old_names.repository_of(tx, name) is not None:
+        raise _unknown(name)
     home = await projects.standing(tx, name.project)
     if home is not None:
         return home
@@ -141,6 +175,19 @@ async def _project(tx: Tx, name: RepositoryName, *, creates: bool) -> tuple[int,
         message = f"project {name.project} does not exist: create it first, or push into one that does"
         raise ProjectUnknown(message, project=name.project)
     return await projects.begin(tx, name.project), BEGUN
+
+
+async def _shown(tx: Tx, row: Any, name: RepositoryName) -> Repository:
+    if row.state == BEGUN:
+        await tx.run(_SHOW, repository=row.id)
+    if row.project_state == BEGUN:
+        await projects.show(tx, row.project_id)
+    return Repository(row.id, row.project_id, name)
+
+
+def _unknown(name: RepositoryName) -> NameUnknown:
+    message = f"repository {name} is not known to this registry"
+    return NameUnknown(message, name=name.text)
 
 
 async def _add(tx: Tx, project_id: int, name: RepositoryName, state: str) -> Repository:

@@ -375,7 +375,7 @@ class Uploads:
     async def _link(self, tx: Tx, found: Upload, digest: Digest, size: int, key: Key, origin: Origin) -> None:
         if not await tx.one(_CLAIM, upload=found.id, version=found.version):
             raise _ended(found)
-        home = await repositories.ensure(tx, found.repository.name)
+        home = await repositories.ensure_of(tx, found.repository)
         known = await tx.one(_BLOB, digest=digest.raw)
         if known is None:
             known = await tx.one(_ADD_BLOB, digest=digest.raw, size=size, key=key, at=tx.at)

@@ -73,11 +73,20 @@ class Ask:
     send: Send
     pulled: Pull | None = None
     """The pull that the answer was, if it was one of a manifest."""
+    current: RepositoryName | None = None
+    """What the repository is called now, where the path has an old name of it."""
+    document: bytes | None = None
+    """A body that was read already, when what it is for is tried once more."""
     _query: list[tuple[str, str]] | None = field(default=None)
 
     @property
     def name(self) -> RepositoryName:
-        """The repository that the path names."""
+        """The repository that is asked about, as it is called now."""
+        return self.current or self.asked
+
+    @property
+    def asked(self) -> RepositoryName:
+        """The repository as the path names it, which is how it is answered: the client's token speaks of that name."""
         if self.place.name is None:
             raise NameInvalid
         return self.place.name
@@ -153,7 +162,7 @@ class Ask:
         self.registry.gathered.note(self._seen(kind, rule, target=target, asked=asked), logs.request_id.get())
 
     def _seen(self, kind: str, rule: str, *, target: str, asked: str) -> Seen:
-        client, name = self.scope.get("client"), self.place.name
+        client, name = self.scope.get("client"), self.current or self.place.name
         return Seen(
             kind,
             rule,
@@ -171,16 +180,38 @@ class Ask:
         self.pulled = Pull(self.registry, manifest, seen)
         self.pulled.count(logs.request_id.get())
 
-    async def may(self, name: RepositoryName, *actions: OciAction) -> bool:
-        """Say whether the caller may do this to another repository, too.
+    async def may(
+        self, name: RepositoryName, *actions: OciAction, asked: RepositoryName | None = None
+    ) -> bool:
+        """Say whether the caller may do this to another repository, too (*asked* for by an old name, perhaps).
 
         Raises Unauthorized if they might with another token: the challenge names both repositories.
         """
-        verdict = await self.registry.access.verdict(self.who, name, *actions)
+        verdict = await self.registry.access.verdict(self.who, name, *actions, asked=asked)
         if verdict is Verdict.INSUFFICIENT_SCOPE:
-            message = f"the token does not say {' and '.join(actions)} for {name}"
+            message = f"the token does not say {' and '.join(actions)} for {asked or name}"
             raise Unauthorized(message, reason="insufficient_scope")
         return verdict is Verdict.ALLOWED
+
+    async def go_on_elsewhere(self, *actions: OciAction) -> bool:
+        """Say whether the path has an old name of a repository that the caller may do this to, and go on with that one.
+
+        Whoever may not is told the same as of a name that nothing ever had.
+        """
+        if self.place.name is None or self.current is not None:
+            return False
+        access = self.registry.access
+        current = await access.old_names.repository(self.place.name)
+        if current is None:
+            return False
+        verdict = await access.verdict(self.who, current, *actions, asked=self.place.name)
+        if verdict is Verdict.INSUFFICIENT_SCOPE:
+            message = f"the token does not say {' and '.join(actions)} for {self.place.name}"
+            raise Unauthorized(message, reason="insufficient_scope")
+        if verdict is not Verdict.ALLOWED:
+            return False
+        self.current = current
+        return True
 
     async def reply(self, status: int, *headers: Header, body: bytes = b"") -> None:
         """Answer with a status, headers and few bytes."""

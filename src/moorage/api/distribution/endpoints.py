@@ -19,10 +19,18 @@ from moorage.identity import scopes
 from moorage.identity.access import NOBODY, Identified, Verdict
 from moorage.identity.roles import OciAction
 from moorage.identity.scopes import Scope as TokenScope
-from moorage.oci.errors import Denied, OCIError, Unauthorized, Unsupported
+from moorage.oci.errors import (
+    BlobUnknown,
+    BlobUploadUnknown,
+    Denied,
+    NameUnknown,
+    OCIError,
+    Unauthorized,
+    Unsupported,
+)
 from moorage.oci.names import RepositoryName
 from moorage.registry import denials
-from moorage.registry.errors import QuotaExceeded
+from moorage.registry.errors import ProjectUnknown, QuotaExceeded
 from moorage.registry.opened import Registry
 from moorage.storage import Disconnected
 
@@ -69,6 +77,8 @@ ROUTES = (
     Route("catalog", "GET", "catalog", (), pulls.catalog, "lists"),
     Route("extensions", "GET", "discover", None, pulls.discover, "lists"),
 )
+NOT_HERE = (NameUnknown, ProjectUnknown, BlobUnknown, BlobUploadUnknown, Denied, Unauthorized)
+"""What may be said of a name because something else has it by now."""
 _TABLE = {(route.kind, route.method): route for route in ROUTES}
 _METHODS: dict[str, list[str]] = {}
 for _route in ROUTES:
@@ -98,14 +108,7 @@ class Distribution:
             place, route = _find(scope)
             who = await self._caller(headers, scope)
             await self.registry.rates.take(self.registry.entry.uuid, route.rate, identity(who.caller, scope))
-            await self._check(who, place, route)
-            if route.answer is pulls.pull_manifest:
-                self.hot.allow(who, headers.get(b"authorization"), place)
-            ask = Ask(self.registry, place, who, headers, scope, receive, send)
-            if self.registry.slots.most:
-                await self._in_turn(ask, route)
-            else:
-                await route.answer(ask)
+            await self._answer(Ask(self.registry, place, who, headers, scope, receive, send), route)
         except Disconnected:
             return
         except Problem as problem:
@@ -115,6 +118,24 @@ class Distribution:
                 problem, logs.request_id.get(), headers=_challenge(scope, problem, place, route)
             )
             await answer(scope, receive, send)
+
+    async def _answer(self, ask: Ask, route: Route) -> None:
+        """Answer who may ask; where there is nothing of that name, as the old name of what has another now."""
+        try:
+            await self._check(ask.who, ask.place, route)
+            if route.answer is pulls.pull_manifest:
+                self.hot.allow(ask.who, ask.headers.get(b"authorization"), ask.place)
+            await self._give(ask, route)
+        except NOT_HERE:
+            if not await ask.go_on_elsewhere(*route.needs or ()):
+                raise
+            await self._give(ask, route)
+
+    async def _give(self, ask: Ask, route: Route) -> None:
+        if self.registry.slots.most:
+            await self._in_turn(ask, route)
+        else:
+            await route.answer(ask)
 
     async def _in_turn(self, ask: Ask, route: Route) -> None:
         """Answer within the plan's requests at once; a transfer that hardly moves gives its place to another."""

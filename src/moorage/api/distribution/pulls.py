@@ -39,7 +39,7 @@ async def pull_manifest(ask: Ask) -> None:
         body=found.body,
     )
     if ask.scope["method"] == "GET":
-        ask.count_pull(found.id, f"{ask.place.name}@{found.digest}")
+        ask.count_pull(found.id, f"{ask.name}@{found.digest}")
 
 
 async def pull_blob(ask: Ask) -> None:
@@ -78,8 +78,8 @@ async def list_tags(ask: Ask) -> None:
     """end-8: list tags in ASCII order, a page at a time."""
     most, last = ask.page()
     found = await listings.tags(ask.registry.db, ask.name, last, most + 1)
-    more = _next(f"/v2/{ask.name}/tags/list", most, found[:most][-1:], more=len(found) > most)
-    await ask.reply_json({"name": str(ask.name), "tags": found[:most]}, *more)
+    more = _next(f"/v2/{ask.asked}/tags/list", most, found[:most][-1:], more=len(found) > most)
+    await ask.reply_json({"name": str(ask.asked), "tags": found[:most]}, *more)
 
 
 async def catalog(ask: Ask) -> None:
@@ -100,6 +100,9 @@ async def list_referrers(ask: Ask) -> None:
         ask.registry.db, ask.name, subject, artifact_type=artifact_type, after=after, most=max(most, 1)
     )
     shown = page.found
+    if not shown and await ask.go_on_elsewhere("pull"):
+        await list_referrers(ask)
+        return
     headers: list[Header] = [(b"content-type", OCI_INDEX.encode())]
     if artifact_type is not None:
         headers.append((b"oci-filters-applied", b"artifactType"))
@@ -107,7 +110,7 @@ async def list_referrers(ask: Ask) -> None:
         cursor = {"n": str(most), "after": f"{shown[-1].artifact_type}:{shown[-1].id}"}
         if artifact_type is not None:
             cursor["artifactType"] = artifact_type
-        headers.append(_link(f"/v2/{ask.name}/referrers/{subject}?{urlencode(cursor)}"))
+        headers.append(_link(f"/v2/{ask.asked}/referrers/{subject}?{urlencode(cursor)}"))
     listed = [
         referrer(
             media_type=one.media_type,

@@ -1,6 +1,7 @@
 """Writing: uploads, mounts, manifests, deletes (end-4 to end-7, end-9 to end-11, end-13, end-14)."""
 
 import asyncio
+from collections.abc import Sequence
 
 from moorage.api import dialects
 from moorage.api.distribution.asks import Ask, location
@@ -75,7 +76,7 @@ async def finish_upload(ask: Ask) -> None:
 async def upload_status(ask: Ask) -> None:
     """end-13: say how much of an upload is here."""
     found = await _upload(ask)
-    await ask.reply(204, *_progress(ask.name, found))
+    await ask.reply(204, *_progress(ask.asked, found))
 
 
 async def cancel_upload(ask: Ask) -> None:
@@ -95,7 +96,9 @@ async def push_manifest(ask: Ask) -> None:
     """end-7: make a manifest current, and the tags that come with it."""
     reference = names.reference(ask.place.rest)
     tags = _tags(ask, reference)
-    body = await ask.body().read(ask.registry.limits.manifest_size)
+    if ask.document is None:
+        ask.document = await ask.body().read(ask.registry.limits.manifest_size)
+    body = ask.document
     digest = Digest.of(body, reference.algorithm if isinstance(reference, Digest) else "sha256")
     if isinstance(reference, Digest) and digest != reference:
         message = f"the manifest's digest is {digest}, not {reference}"
@@ -105,7 +108,7 @@ async def push_manifest(ask: Ask) -> None:
     warnings = await ask.registry.db.change(
         lambda tx: manifests.push(tx, ask.name, digest, read, body, tags, origin, creates_project=admin)
     )
-    headers: list[Header] = [location(f"/v2/{ask.name}/manifests/{digest}"), _content(digest)]
+    headers: list[Header] = [location(f"/v2/{ask.asked}/manifests/{digest}"), _content(digest)]
     if read.subject is not None:
         headers.append((b"oci-subject", str(read.subject).encode()))
     if isinstance(reference, Digest):
@@ -126,8 +129,8 @@ async def delete_manifest(ask: Ask) -> None:
 async def _mount(ask: Ask, digest: Digest) -> bool:
     """Link a blob from a repository that the caller may pull from; a token says which those are."""
     asked = ask.query("from")
-    if asked is not None:
-        source = RepositoryName.parse(asked)
+    source = None if asked is None else RepositoryName.parse(asked)
+    if source is not None:
         sources = [source] if await ask.may(source, "pull") else []
     elif ask.who.grants is not None:
         granted = [RepositoryName.parse(name) for name in ask.who.grants.repositories]
@@ -135,6 +138,17 @@ async def _mount(ask: Ask, digest: Digest) -> bool:
     else:
         sources = None
     homes = await _pullable(ask) if sources is None else ()
+    if await _mount_from(ask, digest, sources, homes):
+        return True
+    now = None if source is None else await ask.registry.access.old_names.repository(source)
+    return (
+        now is not None and await ask.may(now, "pull", asked=source) and await _mount_from(ask, digest, [now])
+    )
+
+
+async def _mount_from(
+    ask: Ask, digest: Digest, sources: list[RepositoryName] | None, homes: Sequence[int] = ()
+) -> bool:
     admin = ask.caller.admin
     return await ask.registry.db.change(
         lambda tx: blobs.mount(tx, ask.name, digest, sources=sources, projects=homes, creates_project=admin)
@@ -168,7 +182,7 @@ async def _read(body: bytes, content_type: str | None) -> Manifest:
 
 
 async def _accepted(ask: Ask, upload: Upload) -> None:
-    await ask.reply(202, *_progress(ask.name, upload))
+    await ask.reply(202, *_progress(ask.asked, upload))
 
 
 def _progress(name: RepositoryName, upload: Upload) -> tuple[Header, ...]:
@@ -180,7 +194,7 @@ def _progress(name: RepositoryName, upload: Upload) -> tuple[Header, ...]:
 
 
 async def _created(ask: Ask, digest: Digest) -> None:
-    await ask.reply(201, location(f"/v2/{ask.name}/blobs/{digest}"), _content(digest))
+    await ask.reply(201, location(f"/v2/{ask.asked}/blobs/{digest}"), _content(digest))
 
 
 def _content(digest: Digest) -> Header:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from moorage import logs
 from moorage.api import dialects
-from moorage.api.harbor import answers, bodies, checking, csrf, description, off
+from moorage.api.harbor import answers, bodies, checking, csrf, description, finding, off
 from moorage.api.harbor.additions import Additions
 from moorage.api.harbor.artifacts import Artifacts
 from moorage.api.harbor.asks import Ask, is_name, path_of, project_unknown, query_of
@@ -20,10 +20,11 @@ from moorage.api.harbor.ldap import LdapDirectory
 from moorage.api.harbor.logs import Logs
 from moorage.api.harbor.members import Members
 from moorage.api.harbor.metadata import Metadata
+from moorage.api.harbor.names import Names
 from moorage.api.harbor.operations import CUT, OPERATIONS, PREFIX, Needs
 from moorage.api.harbor.people import People
 from moorage.api.harbor.permissions import OwnPermissions
-from moorage.api.harbor.problems import Forbidden, MethodNotAllowed, Unauthorized
+from moorage.api.harbor.problems import Forbidden, MethodNotAllowed, NotFound, Unauthorized
 from moorage.api.harbor.projects import Projects
 from moorage.api.harbor.quotas import Quotas
 from moorage.api.harbor.repositories import Repositories
@@ -100,8 +101,9 @@ class HarborApi:
         found = self.table.find(scope["method"], path)
         ask = await self._check(found, scope)
         checking.check(ask)
+        ask = replace(ask, body=await bodies.receive(body))
         try:
-            return await found.answer(replace(ask, body=await bodies.receive(body)))
+            return await self._give(found, ask)
         except Forbidden:
             self._note(ask.caller.name, scope, "" if ask.found is None else ask.found.name)
             raise
@@ -109,6 +111,29 @@ class HarborApi:
             if ask.found is not None:
                 self.registry.refusals.note(ask.found.name, problem)
             raise
+
+    async def _give(self, found: Found, ask: Ask) -> Answer:
+        """Answer; where there is no repository of that name, as the old name of one that has another now."""
+        try:
+            return await found.answer(ask)
+        except Problem as problem:
+            elsewhere = await self._elsewhere(ask) if problem.status == NotFound.status else None
+            if elsewhere is None:
+                raise
+            return await found.answer(elsewhere)
+
+    async def _elsewhere(self, ask: Ask) -> Ask | None:
+        """Ask about the repository whose old name the path has, if the caller may do there what they ask for."""
+        rest, permission = ask.params.get("repository_name"), ask.operation.permission
+        named = ask.params.get("project_name", "") if ask.found is None else ask.found.name
+        if rest is None or permission is None:
+            return None
+        current = await finding.elsewhere(ask, f"{named}/{rest}", *permission)
+        if current is None:
+            return None
+        project = await projects.find(ask.db, current.project)
+        params = {**ask.params, "repository_name": current.text.partition("/")[2]}
+        return None if project is None else replace(ask, found=project, params=params)
 
     async def _check(self, found: Found, scope: Scope) -> Ask:
         """Refuse what the caller may not; where that hangs on a project, find it."""
@@ -127,6 +152,8 @@ class HarborApi:
         else:
             project, name = await self._project(ask)
             allowed = await _may_there(ask, name, permission)
+        if not allowed and (elsewhere := await self._elsewhere(ask)) is not None:
+            return elsewhere
         if not allowed:
             self._note(ask.caller.name, scope, name)
             raise ask.refusal(str(permission))
@@ -144,8 +171,8 @@ class HarborApi:
                 found = await projects.numbered(ask.db, ask.number("project_name_or_id"))
                 return found, "" if found is None else found.name
             name = text
-        found = await projects.find(ask.db, name)
-        return found, "" if found is None else name
+        found = await finding.project(ask, name)
+        return found, "" if found is None else found.name
 
     def _note(self, actor: str, scope: Scope, project: str) -> None:
         self.callers.note(scope, "access", actor or "anonymous", project)
@@ -162,6 +189,7 @@ def table() -> Table:
         System().answers(),
         Configurations().answers(),
         Projects().answers(),
+        Names().answers(),
         Metadata().answers(),
         Quotas().answers(),
         Labels().answers(),

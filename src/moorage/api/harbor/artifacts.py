@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from moorage.api.harbor import answers as write
 from moorage.api.harbor import artifact_shapes as shapes
-from moorage.api.harbor import seeing
+from moorage.api.harbor import finding, seeing
 from moorage.api.harbor.problems import BadRequest, NotFound, Precondition
 from moorage.api.harbor.repositories import here, name_of, preconditions
 from moorage.db import pages
@@ -84,6 +84,7 @@ class Artifacts:
     async def copy(self, ask: Ask) -> Answer:
         """Copy an artifact from a repository that the caller may pull from."""
         name, reference = _source(ask.text("from"))
+        name = await finding.source(ask, name)
         if not await ask.may_in(name, "repository", "pull"):
             raise ask.refusal("repository:pull where the artifact is")
         target = name_of(ask)

@@ -64,6 +64,11 @@ listRepositories q sort paged -> [Repository]
 getRepository -> Repository
 updateRepository repository!=Repository
 deleteRepository
+# names
+renameProject name!=NewProjectName
+moveRepository place!=NewPlace
+listOldNames q sort paged -> [OldName]
+freeOldName
 # artifact
 listArtifacts q sort paged @X-Accept-Vulnerabilities with_tag:bool with_label:bool with_scan_overview:bool
     with_sbom_overview:bool with_immutable_status:bool with_accessory:bool -> [Artifact]

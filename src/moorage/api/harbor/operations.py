@@ -328,6 +328,11 @@ POST /projects/{project_name_or_id}/grants createRepositoryGrant project:member:
 GET /projects/{project_name_or_id}/grants/{grant_id} getRepositoryGrant project:member:read
 PUT /projects/{project_name_or_id}/grants/{grant_id} updateRepositoryGrant project:member:update
 DELETE /projects/{project_name_or_id}/grants/{grant_id} deleteRepositoryGrant project:member:delete
+# names
+POST /projects/{project_name_or_id}/rename renameProject project:project:update
+POST /projects/{project_name}/repositories/{repository_name}/move moveRepository project:repository:delete
+GET /projects/{project_name_or_id}/old-names listOldNames project:project:read
+DELETE /projects/{project_name_or_id}/old-names/{old_name} freeOldName project:project:update
 """
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from moorage.api.harbor import answers as write
-from moorage.api.harbor import seeing
+from moorage.api.harbor import finding, seeing
 from moorage.api.harbor.asks import project_unknown
 from moorage.api.harbor.bodies import Whole
 from moorage.api.harbor.problems import BadRequest, Forbidden, Precondition
@@ -16,6 +16,7 @@ from moorage.db.pages import Asked, Condition, How
 from moorage.identity import accounts, configurable, members, robots
 from moorage.identity.roles import Role
 from moorage.registry import allowlists, metadata, project_pages, projects
+from moorage.registry.errors import NameTaken
 from moorage.registry.events import record
 
 if TYPE_CHECKING:
@@ -106,14 +107,14 @@ class Projects:
     async def head(self, ask: Ask) -> Answer:
         """Say whether there is a project of a name."""
         name = ask.text("project_name")
-        if await projects.find(ask.db, name) is None:
+        if await finding.project(ask, name) is None:
             raise project_unknown(name[:255])
         return write.done()
 
     async def create(self, ask: Ask) -> Answer:
         """Make a project, of which its maker is an administrator."""
         given = ask.read(ProjectRequest)
-        unlimited = await self._check_creator(ask)
+        unlimited = await check_creator(ask)
         values = given.values()
         if (given.metadata or {}).get(metadata.RETENTION):
             raise BadRequest("retention_id is not given when a project is made")
@@ -145,7 +146,10 @@ class Projects:
             )
             return made
 
-        made = await ask.db.change(work)
+        try:
+            made = await ask.db.change(work)
+        except NameTaken as problem:
+            raise await finding.project_taken(ask, given.project_name, problem) from problem
         return write.created(ask, made.name if ask.names_location() else made.id)
 
     async def get(self, ask: Ask) -> Answer:
@@ -215,22 +219,23 @@ class Projects:
             made |= {f"{role.name.lower()}_count": roles.get(role, 0) for role in Role}
         return write.given(made)
 
-    async def _check_creator(self, ask: Ask) -> bool:
-        """Refuse who may make no project; say whether they may set its limit."""
-        if await ask.may_in_system("project", "create"):
-            return True
-        if ask.caller.kind == "robot":
-            found = await accounts.by_subject(ask.db, "robot", ask.caller.id)
-            level = (
-                ""
-                if found is None or found.project_id is None
-                else "Only system level robot can create project: "
-            )
-            raise Forbidden(f"{level}this takes the permission project:create in the system")
-        restricted = await configurable.values(ask.db, configurable.PROJECT_CREATION)
-        if restricted[configurable.PROJECT_CREATION] != configurable.EVERYONE:
-            raise Forbidden("Only system admin can create project")
-        return False
+
+async def check_creator(ask: Ask) -> bool:
+    """Refuse who may make no project; say whether they may set its limit."""
+    if await ask.may_in_system("project", "create"):
+        return True
+    if ask.caller.kind == "robot":
+        found = await accounts.by_subject(ask.db, "robot", ask.caller.id)
+        level = (
+            ""
+            if found is None or found.project_id is None
+            else "Only system level robot can create project: "
+        )
+        raise Forbidden(f"{level}this takes the permission project:create in the system")
+    restricted = await configurable.values(ask.db, configurable.PROJECT_CREATION)
+    if restricted[configurable.PROJECT_CREATION] != configurable.EVERYONE:
+        raise Forbidden("Only system admin can create project")
+    return False
 
 
 def check_limit(limit: int) -> int:

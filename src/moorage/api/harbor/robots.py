@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from moorage.api.harbor import accesses, answers
+from moorage.api.harbor import accesses, answers, finding
 from moorage.api.harbor.asks import project_unknown
 from moorage.api.harbor.problems import BadRequest, Forbidden
 from moorage.api.harbor.robot_models import (
@@ -69,9 +69,9 @@ class Robots:
     async def create(self, ask: Ask) -> Answer:
         """Make a robot; its secret is in the answer, this once."""
         given = ask.read(NewRobot)
-        grants = given.grants()
+        asked = given.grants()
         owner = await _owner(ask, given)
-        await _require_projects(ask, grants)
+        grants = await _as_called_now(ask, asked)
         if ask.caller.kind == "robot":
             held = await accounts.by_subject(ask.db, "robot", ask.caller.id)
             robots.require_subset(grants, held.grants if held else (), ask.caller.name)
@@ -112,14 +112,15 @@ class Robots:
         """Change all of a robot but its name and its level."""
         robot = await editable(ask)
         given = ask.read(NewRobot)
-        grants = given.grants()
+        grants = await _as_called_now(ask, given.grants())
         days = robot.days if given.duration is None else given.duration
         robots.check_days(days)
-        if given.name != robot.full_name or given.level != (SYSTEM if robot.project_id is None else PROJECT):
+        if not await _is_called(ask, robot, given.name or "") or given.level != (
+            SYSTEM if robot.project_id is None else PROJECT
+        ):
             raise BadRequest("cannot update the level or name of robot")
-        if robot.project is not None and given.namespace != robot.project:
+        if robot.project is not None and grants[0].namespace != robot.project:
             raise BadRequest("cannot update the project id of robot")
-        await _require_projects(ask, grants)
         await accesses.require_to_give_robot(ask, grants)
         until = robot.expires_at if days == robot.days else robots.expiry(robot.created_at, days)
 
@@ -207,18 +208,31 @@ async def _owner(ask: Ask, given: NewRobot) -> Owner | None:
     if given.level == SYSTEM:
         await ask.require_in_system("robot", "create")
         return None
-    project = await projects.find(ask.db, given.namespace) if "\0" not in given.namespace else None
+    project = await finding.project(ask, given.namespace)
     await ask.require("" if project is None else project.name, "robot", "create")
     if project is None:
         raise project_unknown(given.namespace[:255])
     return Owner(project.id, project.name)
 
 
-async def _require_projects(ask: Ask, grants: Collection[Grant]) -> None:
-    """Raise BadRequest if something is given in a project that is not there."""
+async def _as_called_now(ask: Ask, grants: Collection[Grant]) -> list[Grant]:
+    """Give the same with the names that projects have now; raise BadRequest if something is given in one that is not there."""
+    now = {}
     for name in sorted({one.namespace for one in grants if one.kind == PROJECT} - {robots.EVERY_PROJECT}):
-        if "\0" in name or await projects.find(ask.db, name) is None:
+        found = await finding.project(ask, name)
+        if found is None:
             raise BadRequest(f"there is no project {name[:255]!r} to give permissions in")
+        now[name] = found.name
+    return [replace(one, namespace=now.get(one.namespace, one.namespace)) for one in grants]
+
+
+async def _is_called(ask: Ask, robot: Robot, name: str) -> bool:
+    """Say whether a robot has this name, or had it when its project was called otherwise."""
+    if name == robot.full_name or robot.project is None:
+        return name == robot.full_name
+    project, _, rest = accounts.without_prefix(name).partition("+")
+    current = await ask.access.old_names.project(project)
+    return accounts.is_robots(name) and robot.name == f"{current}+{rest}"
 
 
 async def _chosen(ask: Ask, secret: str | None) -> Chosen | None:

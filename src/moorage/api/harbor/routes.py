@@ -22,7 +22,7 @@ Answers = Mapping[str, Callable[["Ask"], Awaitable["Answer"]]]
 """Who answers, by an operation's id."""
 
 LONGEST_PATH: Final = 4096
-_TWICE: Final = frozenset({"repository_name", "preheat_policy_name"})
+_TWICE: Final = frozenset({"repository_name", "preheat_policy_name", "old_name"})
 
 
 @dataclass(frozen=True, slots=True)

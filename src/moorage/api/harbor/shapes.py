@@ -57,6 +57,9 @@ ProviderUnderProject = id:int provider enabled:bool default:bool
 Icon = content-type content
 ProjectReq = project_name:string<=255 public:bool metadata:ProjectMetadata cve_allowlist:CVEAllowlist storage_limit:int64
     registry_id:int64
+NewProjectName = name!:string<=255
+NewPlace = name:string<=255 project:string<=255
+OldName = name kind:project|repository current until:time
 Project = project_id:int32 owner_id:int32 name registry_id:int64 creation_time:time update_time:time deleted:bool owner_name
     togglable:bool current_user_role_id:int current_user_role_ids:[int32] repo_count:int metadata:ProjectMetadata
     cve_allowlist:CVEAllowlist

@@ -66,9 +66,14 @@ def ddl(family: Family, dialect: Any) -> list[str]:
 def run_frozen(revision: str) -> None:
     """Run the frozen statements that stand beside the revision's file, for the engine at hand."""
     connection = op.get_bind()
-    frozen = Path(revision).with_suffix(f".{connection.dialect.name}.sql").read_text()
-    for statement in frozen.strip().removesuffix(";").split(_BETWEEN):
+    for statement in frozen(revision, connection.dialect.name):
         connection.exec_driver_sql(statement)
+
+
+def frozen(revision: str, engine: str) -> list[str]:
+    """Give the frozen statements that stand beside the revision's file, for an engine."""
+    text = Path(revision).with_suffix(f".{engine}.sql").read_text()
+    return text.strip().removesuffix(";").split(_BETWEEN)
 
 
 if __name__ == "__main__":
