@@ -7,8 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Tests run on one worker more than a small machine has cores, for some of them wait. `make test ARGS="-k upload"` narrows them.
-WORKERS ?= 3
+# Tests run on two workers more than a small machine has cores, for many of them wait. `make test ARGS="-k upload"` narrows them.
+WORKERS ?= 4
 ARGS ?=
 
 help: ## List what can be made

@@ -17,6 +17,7 @@ from moorage.db.platform import account
 from tests.servers.house import SECONDS, environment, moorage
 from tests.servers.ports import reserved
 from tests.servers.postgres import PostgresServer
+from tests.servers.processes import descriptors_of
 from tests.worlds import MASTER_KEY
 
 ACCOUNTS = Statement(select(account.c.id))
@@ -72,7 +73,7 @@ def test_pulls_never_open_the_platforms_database(tmp_path: Path):
         with subprocess.Popen([sys.executable, "-m", "moorage", "serve", "registry"], env=given) as plane:
             try:
                 status = asked_until_answered(f"http://localhost:{port}/readyz")
-                opened = [path.readlink() for path in Path(f"/proc/{plane.pid}/fd").iterdir()]
+                opened = descriptors_of(plane.pid)
             finally:
                 plane.terminate()
     console = moorage("serve", "console", data=tmp_path, **away)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.servers import commands
 from tests.servers.processes import children_of, command_of, until_gone
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -38,6 +39,8 @@ def moorage(
     *arguments: str, data: Path, source: str = str(SOURCE), typed: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Run one command to its end; *typed* is its standard input."""
+    if source == str(SOURCE):
+        return commands.ran(arguments, environment(data, **settings), typed)
     return subprocess.run(
         [sys.executable, "-m", "moorage", *arguments],
         env=environment(data, source=source, **settings),

@@ -50,6 +50,16 @@ def command_of(process: int) -> str:
     return ""
 
 
+def descriptors_of(process: int) -> list[Path]:
+    """List what a process has open."""
+    opened = []
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        # One may be closed while it is looked at.
+        with contextlib.suppress(FileNotFoundError):
+            opened.append(descriptor.readlink())
+    return opened
+
+
 def until_gone(processes: list[int]) -> list[int]:
     """Wait for processes to end, and list those that have not in time."""
     left = []

@@ -20,7 +20,7 @@ from tests.worlds import ADMIN, PASSWORD
 
 SECONDS = 60.0
 # Between two turns of one who pushes all the while: what it keeps is read and checked in the end.
-PAUSE = 0.1
+PAUSE = 0.3
 DOMAIN = "registries.test"
 FIRST, SECOND = "first", "second"
 TEAM = f"{PROJECT}/app"
