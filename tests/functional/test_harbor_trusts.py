@@ -221,24 +221,41 @@ async def test_an_issuer_that_the_operator_allows_is_asked_by_the_registry_itsel
                 "exp": now + 300,
             }
             text = issuer.signed(said | {"aud": told["audience"], "sub": "repo:octo-org/octo-repo:x\n"})
+            given = await asked(open_, "robot$library+ci", text)
+            assert 0 < given.json()["expires_in"] <= 900
+            # The record knows whose token it was: a robot is many jobs.
+            assert await logins(open_) == [
+                ("robot$library+ci", f"repo:octo-org/octo-repo:x of {issuer.issuer}")
+            ]
+            # It signs in by either of its names, whatever its registry has its robots called.
+            renamed = {"robot_name_prefix": "bot$"}
+            assert (await open_.client.put(f"{PREFIX}/configurations", json=renamed)).status_code == 200
+            for name in ("bot$library+ci", "robot$library+ci", "__token__"):
+                assert (await asked(open_, name, text)).status_code == 200, name
             one = await open_.as_("robot$library+ci", text)
-            scope = {"service": "harbor-registry", "scope": "repository:library/app:pull"}
-            assert 0 < (await one.get("/service/token", params=scope)).json()["expires_in"] <= 900
             assert (await one.get("/v2/library/app/tags/list")).status_code == 404
             # No robot, by whatever it signs in, begins a session.
             form = {"principal": "robot$library+ci", "password": text}
             assert (await (await open_.as_(None)).post("/c/login", data=form)).status_code in {401, 403}
-            # The record knows whose token it was: a robot is many jobs.
-            registry = await open_.registry()
-            await registry.gathered.flush()
-            (login,) = (
-                await open_.client.get(f"{PREFIX}/audit-logs", params={"q": "operation=login"})
-            ).json()
-            assert (login["username"], login["resource_type"]) == ("robot$library+ci", "robot")
-            rows = await registry.db.all(SIGNED_IN)
-            assert [json.loads(row.body)["asked"] for row in rows] == [
-                f"repo:octo-org/octo-repo:x of {issuer.issuer}"
-            ]
             assert (await open_.client.delete(f"{path}/{told['id']}")).status_code == 200
-            assert (await one.get("/service/token", params=scope)).status_code == 401
+            assert (await asked(open_, "robot$library+ci", text)).status_code == 401
             assert (await one.get("/v2/library/app/tags/list")).status_code == 401
+
+
+async def asked(world: World, name: str, text: str) -> httpx.Response:
+    """Ask for a token to pull, with another's as the password."""
+    scope = {"service": "harbor-registry", "scope": "repository:library/app:pull"}
+    return await (await world.as_(name, text)).get("/service/token", params=scope)
+
+
+async def logins(world: World) -> list[tuple[str, str]]:
+    """List which robots the log has signed in, and by whose tokens the record says that it was."""
+    registry = await world.registry()
+    await registry.gathered.flush()
+    shown = (
+        await world.client.get(f"{PREFIX}/audit-logs", params={"q": "operation=login,resource_type=robot"})
+    ).json()
+    rows = await registry.db.all(SIGNED_IN)
+    return list(
+        zip((one["username"] for one in shown), (json.loads(row.body)["asked"] for row in rows), strict=True)
+    )
