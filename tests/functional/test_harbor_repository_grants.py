@@ -294,3 +294,75 @@ async def test_what_one_may_in_a_repository_is_told_beside_what_one_may_in_its_p
     assert await told("") == {".:read"}
     assert await told("/repository/ci/app") == {".:read", "repository:push"}
     assert await told("/repository/prod/a") == {".:read"}
+
+
+async def test_a_robot_is_made_with_what_it_may_in_single_repositories_and_keeps_it_from_who_does_not_know_of_it(
+    world: World,
+):
+    await filled(world)
+    boss = await world.add_user("boss", Role.PROJECT_ADMIN, "team")
+    path = f"{PREFIX}/robots"
+    given = {"repository": "ci/app", "access": access("repository:pull", "repository:push")}
+    body: dict[str, Any] = {
+        "name": "ci", "level": "project", "duration": -1, "repositories": [given],
+        "permissions": [{"kind": "project", "namespace": "team", "access": []}],
+    }  # fmt: skip
+
+    made = await boss.post(path, json=body)
+    assert made.status_code == 201, made.text
+    machine = await world.as_(made.json()["name"], made.json()["secret"])
+    assert await pulled(machine) == ["ci/app"]
+    begun = [
+        (await machine.post(f"/v2/team/{one}/blobs/uploads/")).status_code for one in ("ci/app", "other")
+    ]
+    assert begun == [202, 403]
+    here = f"{path}/{made.json()['id']}"
+    shown = (await boss.get(here)).json()
+    assert shown["repositories"] == [{"namespace": "team", **given}]
+    assert shown["permissions"] == body["permissions"]
+    # What Harbor's clients know of it they send back, and nothing is wider by that.
+    known = {name: one for name, one in shown.items() if name != "repositories"}
+    assert (await boss.put(here, json=known)).status_code == 200
+    assert await pulled(machine) == ["ci/app"]
+    wider = {**known, "repositories": [{"repository": "ci/*", "access": access("repository:pull")}]}
+    assert (await boss.put(here, json=wider)).status_code == 200
+    assert await pulled(machine) == ["ci/app", "ci/app2"]
+    # It has to have something.
+    assert (await boss.put(here, json={**known, "repositories": []})).status_code == 400
+    for wrong in (
+        {"repository": "ci/app", "namespace": "library", "access": access("repository:pull")},
+        {"repository": "ci/app", "access": access("member:list")},
+        {"repository": "", "access": access("repository:pull")},
+    ):
+        answer = await boss.post(path, json={**body, "name": "no", "repositories": [wrong]})
+        assert answer.status_code in {400, 403}, wrong
+
+
+async def test_a_robot_gives_robots_in_single_repositories_no_more_than_it_has_there(world: World):
+    await filled(world)
+    path = f"{PREFIX}/robots"
+    making = [{"kind": "project", "namespace": "team", "access": access("robot:create")}]
+    pulls = {"namespace": "team", "repository": "ci/*", "access": access("repository:pull")}
+    maker = await world.client.post(
+        path,
+        json={
+            "name": "maker",
+            "level": "system",
+            "duration": -1,
+            "permissions": making,
+            "repositories": [pulls],
+        },
+    )
+    machine = await world.as_(maker.json()["name"], maker.json()["secret"])
+    body = {
+        "level": "project", "duration": 1, "permissions": [{"kind": "project", "namespace": "team", "access": []}],
+    }  # fmt: skip
+
+    async def status(name: str, **place: Any) -> int:
+        return (
+            await machine.post(path, json={**body, "name": name, "repositories": [pulls | place]})
+        ).status_code
+
+    assert await status("same") == 201
+    assert await status("wider", repository="**") == 403
+    assert await status("more", access=access("repository:push")) == 403

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import bindparam, delete, func, select, union_all, update
 
-from moorage.db import Statement, insert, pages
+from moorage.db import Statement, insert, one_of, pages
 from moorage.db.pages import Listing
 from moorage.db.tables import project, repository_grant, robot, user, user_group, user_group_member
 from moorage.errors import Problem
@@ -82,14 +82,14 @@ _TAKE_ALL = {
     kind: Statement(delete(repository_grant).where(column == bindparam("whose")))
     for kind, column in _WHOSE.items()
 }
-_OF_ROBOT = Statement(
+_OF_ROBOTS = Statement(
     select(
-        repository_grant.c.id, project.c.name.label("project"), repository_grant.c.project_id,
+        repository_grant.c.robot_id, project.c.name.label("project"), repository_grant.c.project_id,
         repository_grant.c.pattern, repository_grant.c.permissions,
     )
     .join_from(repository_grant, project, project.c.id == repository_grant.c.project_id)
-    .where(repository_grant.c.robot_id == bindparam("robot"), project.c.deleted_at.is_(None))
-    .order_by(repository_grant.c.id)
+    .where(one_of(repository_grant.c.robot_id, "robots"), project.c.deleted_at.is_(None))
+    .order_by(repository_grant.c.robot_id, project.c.name, repository_grant.c.pattern)
 )  # fmt: skip
 
 
@@ -277,9 +277,12 @@ async def remove_of(tx: Tx, whose: Whose) -> None:
     await tx.touch_access()
 
 
-async def of_robot(reader: Reader, number: int) -> list[Place]:
-    """List what a robot was granted for single repositories."""
-    return [_place(row) for row in await reader.all(_OF_ROBOT, robot=number)]
+async def of_robots(reader: Reader, numbers: list[int]) -> dict[int, list[Place]]:
+    """List what each of some robots was granted for single repositories."""
+    found: dict[int, list[Place]] = {}
+    for row in await reader.all(_OF_ROBOTS, robots=numbers):
+        found.setdefault(row.robot_id, []).append(_place(row))
+    return found
 
 
 async def places(reader: Reader, caller: Caller) -> tuple[Place, ...]:

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, func, select
 from moorage.db import Statement, one_of, pages
 from moorage.db.pages import Key, Listing
 from moorage.db.tables import project, robot, robot_permission
+from moorage.identity import repository_grants
 from moorage.identity.accounts import GRANT_PREFIX, PREFIX, Grant, full_name, without_prefix
 from moorage.identity.robots import RobotUnknown
 from moorage.identity.roles import Permission
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from moorage.db import Reader
+    from moorage.identity.repository_grants import Place
 
 _COLUMNS = (
     robot.c.id, robot.c.name, robot.c.description, robot.c.project_id, project.c.name.label("project"),
@@ -88,6 +90,8 @@ class Robot:
     created_at: int
     updated_at: int
     grants: tuple[Grant, ...]
+    places: tuple[Place, ...]
+    """What it was given in single repositories."""
     prefix: str | None
 
     @property
@@ -118,10 +122,12 @@ async def require(db: Reader, number: int) -> Robot:
 
 
 async def shown(db: Reader, rows: Iterable[Any]) -> list[Robot]:
-    """Give the robots of a page, with one more question for what all of them were given."""
+    """Give the robots of a page, with two more questions for what all of them were given."""
     every = list(rows)
     given: defaultdict[int, list[Grant]] = defaultdict(list)
+    places: dict[int, list[Place]] = {}
     if every:
+        places = await repository_grants.of_robots(db, [row.id for row in every])
         for one in await db.all(_GRANTS, robots=[row.id for row in every]):
             permission = Permission(one.resource, one.action)
             given[one.robot_id].append(Grant(one.kind, one.namespace, permission))
@@ -129,7 +135,7 @@ async def shown(db: Reader, rows: Iterable[Any]) -> list[Robot]:
         Robot(
             row.id, row.name, row.description, row.project_id, row.project, bool(row.disabled), row.duration,
             row.expires_at, row.creator_kind, row.creator_id, row.last_used_at, row.old_until, row.created_at,
-            row.updated_at or row.created_at, tuple(given[row.id]), row.prefix,
+            row.updated_at or row.created_at, tuple(given[row.id]), tuple(places.get(row.id, ())), row.prefix,
         )
         for row in every
     ]  # fmt: skip

@@ -210,8 +210,12 @@ async def create(
     until: int | None = None,
     description: str = "",
     chosen: Chosen | None = None,
+    has_more: bool = False,
 ) -> NewRobot:
-    """Make a robot of a project, or of the whole registry without an *owner*; it expires after days, or at a moment."""
+    """Make a robot of a project, or of the whole registry without an *owner*; it expires after days, or at a moment.
+
+    One that *has_more*, in single repositories, may have nothing beside.
+    """
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise RobotInvalid(
             "a robot's name is lower-case letters and digits, joined by one of . _ -",
@@ -226,7 +230,7 @@ async def create(
         owner = Owner(owner.id, await _now(tx, owner.name))
     now = {name: await _now(tx, name) for name in sorted({one.namespace for one in grants})}
     grants = [replace(one, namespace=now[one.namespace]) for one in grants]
-    _check(grants, owner)
+    _check(grants, owner, has_more=has_more)
     full = f"{owner.name}+{name}" if owner else name
     shown = accounts.full_name(full, await accounts.robot_prefix(tx))
     if await tx.one(_FIND, name=full) is not None:
@@ -255,13 +259,13 @@ async def find(tx: Tx, name: str) -> int | None:
     return None if row is None else int(row.id)
 
 
-async def set_grants(tx: Tx, number: int, grants: Collection[Grant]) -> None:
-    """Replace all that a robot was given."""
+async def set_grants(tx: Tx, number: int, grants: Collection[Grant], *, has_more: bool = False) -> None:
+    """Replace all that a robot was given in projects and in the system."""
     row = await tx.one(_LIVES, number=number)
     if row is None:
         raise RobotUnknown(robot=number)
     owner = Owner(row.project_id, row.project) if row.project_id is not None else None
-    _check(grants, owner)
+    _check(grants, owner, has_more=has_more)
     await tx.run(_TAKE_ALL, robot=number)
     await _give(tx, number, grants)
 
@@ -340,8 +344,8 @@ async def _give(tx: Tx, number: int, grants: Collection[Grant]) -> None:
     await tx.touch_access()
 
 
-def _check(grants: Collection[Grant], owner: Owner | None) -> None:
-    if not grants:
+def _check(grants: Collection[Grant], owner: Owner | None, *, has_more: bool) -> None:
+    if not grants and not has_more:
         raise RobotInvalid("a robot that may nothing is of no use: give it a permission")
     for grant in grants:
         catalogue = roles.ROBOT_SYSTEM if grant.kind == "system" else roles.ROBOT_PROJECT

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from moorage.api.harbor import answers
+from moorage.api.harbor import accesses, answers
 from moorage.api.harbor.accesses import Access
 from moorage.api.harbor.problems import BadRequest
 from moorage.identity import robots
@@ -30,6 +30,14 @@ class Given(msgspec.Struct):
     access: list[Access] | None = None
 
 
+class InRepositories(msgspec.Struct):
+    """What is given in the repositories of a project that match a pattern; in the robot's own where none is named."""
+
+    namespace: str | None = None
+    repository: str | None = None
+    access: list[Access] | None = None
+
+
 class NewRobot(msgspec.Struct):
     """A robot to be made, or what one is to be."""
 
@@ -40,19 +48,25 @@ class NewRobot(msgspec.Struct):
     disable: bool | None = None
     duration: int | None = None
     permissions: list[Given] | None = None
+    repositories: list[InRepositories] | None = None
+    """Ours. Beside what is given in whole projects, so that a client which does not know it widens nothing by leaving it out."""
 
-    def grants(self) -> list[Grant]:
-        """Read what is given, or raise BadRequest: a robot of a project is given something in one place."""
+    def grants(self, *, has_more: bool = False) -> list[Grant]:
+        """Read what is given, or raise BadRequest: a robot of a project is given something in one place.
+
+        One that *has_more*, in single repositories, may have nothing beside.
+        """
+        has_more = has_more or bool(self.repositories)
         if self.level not in LEVELS:
             raise BadRequest(
                 f"bad request error level input: {(self.level or '')[:64]}: it is system or project"
             )
         given = self.permissions or []
-        if not given:
+        if not given and not (has_more and self.level == SYSTEM):
             raise BadRequest("bad request empty permission")
         if self.level == PROJECT and len(given) > 1:
             raise BadRequest("bad request permission: a robot of a project is given permissions in it alone")
-        return [_grant(one, access) for one in given for access in _accesses(one)]
+        return [_grant(one, access) for one in given for access in _accesses(one, has_more=has_more)]
 
     @property
     def namespace(self) -> str:
@@ -67,10 +81,10 @@ class NewSecret(msgspec.Struct):
     overlap: int | None = None
 
 
-def _accesses(given: Given) -> list[Access]:
-    if not given.access:
+def _accesses(given: Given, *, has_more: bool) -> list[Access]:
+    if not given.access and not has_more:
         raise BadRequest("bad request empty access")
-    return given.access
+    return given.access or []
 
 
 def _grant(given: Given, access: Access) -> Grant:
@@ -88,6 +102,8 @@ def shown(robot: Robot) -> dict[str, object]:
         more["last_used_time"] = answers.moment(robot.last_used_at)
     if robot.old_until is not None:
         more["old_secret_until"] = answers.moment(robot.old_until)
+    if robot.places:
+        more["repositories"] = repositories(robot)
     return {
         "id": robot.id,
         "name": robot.full_name,
@@ -106,9 +122,23 @@ def shown(robot: Robot) -> dict[str, object]:
     }
 
 
+def repositories(robot: Robot) -> list[dict[str, object]]:
+    """Write what a robot was given in single repositories."""
+    return [
+        {
+            "namespace": one.project_name,
+            "repository": one.pattern,
+            "access": accesses.written(one.permissions),
+        }
+        for one in robot.places
+    ]
+
+
 def permissions(robot: Robot) -> list[dict[str, object]]:
-    """Write what a robot was given, by place."""
+    """Write what a robot was given, by place; one of a project is given something there, if it be nothing."""
     places: dict[tuple[str, str], list[dict[str, str]]] = {}
+    if robot.project is not None:
+        places["project", robot.project] = []
     for one in robot.grants:
         access = {"resource": one.permission.resource, "action": one.permission.action, "effect": "allow"}
         places.setdefault((one.kind, one.namespace), []).append(access)

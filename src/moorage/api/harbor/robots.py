@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from moorage.api.harbor import accesses, answers, finding
+from moorage.api.harbor import accesses, answers, finding, robot_repositories
 from moorage.api.harbor.asks import project_unknown
 from moorage.api.harbor.problems import BadRequest, Forbidden
 from moorage.api.harbor.robot_models import (
@@ -17,9 +17,10 @@ from moorage.api.harbor.robot_models import (
     NewSecret,
     expires,
     permissions,
+    repositories,
     shown,
 )
-from moorage.identity import accounts, configurable, repository_grants, robot_pages, robots, users
+from moorage.identity import accounts, configurable, robot_pages, robots, users
 from moorage.identity.robots import Chosen, Owner
 from moorage.registry import projects
 from moorage.registry.events import record
@@ -77,17 +78,19 @@ class Robots:
             robots.require_subset(grants, held.grants if held else (), ask.caller.name)
         else:
             await accesses.require_to_give_robot(ask, grants)
+        places = await robot_repositories.read(ask, given, owner.name if owner else None)
         days = given.duration if given.duration is not None else await _usual_days(ask)
         chosen = await _chosen(ask, given.secret)
 
         async def work(tx: Tx) -> tuple[robots.NewRobot, int]:
             made = await robots.create(
                 tx, name=given.name or "", owner=owner, grants=grants, creator=ask.caller, days=days,
-                description=_description(given), chosen=chosen,
+                description=_description(given), chosen=chosen, has_more=bool(places),
             )  # fmt: skip
+            await robot_repositories.give(tx, made.id, places)
             if given.disable:
                 await robots.set_disabled(tx, made.id, disabled=True)
-            after = permissions(await robot_pages.require(tx, made.id))
+            after = _given(await robot_pages.require(tx, made.id))
             await record(
                 tx, "robot.create", ask.origin, target=made.name, robot=made.id, project=owner.name if owner else "",
                 after=after,
@@ -112,16 +115,19 @@ class Robots:
         """Change all of a robot but its name and its level."""
         robot = await editable(ask)
         given = ask.read(NewRobot)
-        grants = await _as_called_now(ask, given.grants())
+        keeps = given.repositories is None and bool(robot.places)
+        grants = await _as_called_now(ask, given.grants(has_more=keeps))
         days = robot.days if given.duration is None else given.duration
         robots.check_days(days)
         if not await _is_called(ask, robot, given.name or "") or given.level != (
             SYSTEM if robot.project_id is None else PROJECT
         ):
             raise BadRequest("cannot update the level or name of robot")
-        if robot.project is not None and grants[0].namespace != robot.project:
+        home = None if robot.project is None else await finding.project(ask, given.namespace)
+        if robot.project is not None and (home is None or home.name != robot.project):
             raise BadRequest("cannot update the project id of robot")
         await accesses.require_to_give_robot(ask, grants)
+        places = await robot_repositories.read(ask, given, robot.project)
         until = robot.expires_at if days == robot.days else robots.expiry(robot.created_at, days)
 
         async def work(tx: Tx) -> None:
@@ -129,7 +135,8 @@ class Robots:
             await robots.describe(tx, robot.id, description=_description(given), days=days, expires_at=until)
             if bool(given.disable) != before.disabled:
                 await robots.set_disabled(tx, robot.id, disabled=bool(given.disable))
-            await robots.set_grants(tx, robot.id, grants)
+            await robots.set_grants(tx, robot.id, grants, has_more=keeps or bool(places))
+            await robot_repositories.give(tx, robot.id, places)
             after = await robot_pages.require(tx, robot.id)
             await record(
                 tx, "robot.update", ask.origin, target=robot.full_name, robot=robot.id,
@@ -197,7 +204,7 @@ async def editable(ask: Ask) -> Robot:
         raise Forbidden(f"{robot.full_name} is the provider's, by a grant: it is ended, and not changed")
     # Who can be the robot, by a secret of it or by whom it trusts, may what it may.
     await accesses.require_to_give_robot(ask, robot.grants)
-    for place in await repository_grants.of_robot(ask.db, robot.id):
+    for place in robot.places:
         held = await ask.access.held(ask.caller, place.project_name)
         accesses.require_to_give(ask, held, place.permissions, pattern=place.pattern)
     return robot
@@ -276,5 +283,9 @@ def _told(robot: Robot) -> dict[str, object]:
         "description": robot.description,
         "duration": robot.days,
         "disable": robot.disabled,
-        "permissions": permissions(robot),
+        "permissions": _given(robot),
     }
+
+
+def _given(robot: Robot) -> list[dict[str, object]]:
+    return [*permissions(robot), *repositories(robot)]

@@ -99,9 +99,12 @@ StartReplicationExecution = policy_id:int64
 ReplicationTask = id:int execution_id:int status job_id operation resource_type src_resource dst_resource start_time:time
     end_time:time
 Robot = id:int64 name description secret level duration:int64 editable:bool disable:bool expires_at:int64
-    permissions:[RobotPermission] creator_type creator_ref:int creation_time:time update_time:time +last_used_time:time
+    permissions:[RobotPermission] +repositories:[InRepositories] creator_type
+    creator_ref:int creation_time:time update_time:time +last_used_time:time
     +old_secret_until:time
 RobotCreate = name description secret level disable:bool duration:int64 permissions:[RobotPermission]
+    +repositories:[InRepositories]
+InRepositories = namespace repository! access!:[Access]
 RobotCreated = id:int64 name secret creation_time:time expires_at:int64
 RobotSec = secret +overlap:int
 RobotPermission = kind namespace access:[Access]
