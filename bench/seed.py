@@ -136,16 +136,17 @@ async def seed(data: Path, count: int, manifests: int, tags: int) -> None:
         entry = (await provisioning.listed(parts.cell))[0]
         db = await parts.open_database(entry)
         try:
-            layers = await _layers(db, parts.store.under(entry.prefix))
+            layers = await layers_of(db, parts.store.under(entry.prefix))
             with (data / "seeded.txt").open("w") as listed:
                 for shape in shapes(count, manifests, tags):
-                    names = await db.change(partial(_repository, shape=shape, layers=layers))
+                    names = await db.change(partial(repository_of, shape=shape, layers=layers))
                     listed.writelines(f"{shape.name}:{name}\n" for name in names)
         finally:
             await db.close()
 
 
-async def _layers(db: Database, store: BlobStore) -> list[Layer]:
+async def layers_of(db: Database, store: BlobStore) -> list[Layer]:
+    """Store the few blobs that all that is seeded is made of."""
     layers = []
     for _ in range(LAYERS):
         content, key = os.urandom(4096), new_key()
@@ -162,7 +163,8 @@ async def _layers(db: Database, store: BlobStore) -> list[Layer]:
     return layers
 
 
-async def _repository(tx: Tx, shape: Shape, layers: list[Layer]) -> list[str]:
+async def repository_of(tx: Tx, shape: Shape, layers: list[Layer]) -> list[str]:
+    """Make one repository with all it holds, as pushes would have left it; give its tags."""
     home = await repositories.ensure(tx, RepositoryName.parse(shape.name), creates_project=True)
     account = Account(tx, home.project_id)
     for layer in layers:

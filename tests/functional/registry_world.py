@@ -29,7 +29,7 @@ DAY = 86_400_000_000
 APP, WEB = RepositoryName.parse("team/app"), RepositoryName.parse("team/web")
 
 _numbers = itertools.count(90_000)
-_START = Statement(
+START = Statement(
     insert(registry).values(
         clock=0, limit_bytes=-1, lease=DAY, trash_window=7 * DAY, backup_window=30 * DAY, creates_projects=0
     )
@@ -92,7 +92,7 @@ async def held(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     else:
         postgres = await Postgres.connect(request.getfixturevalue("postgres_url"), clock=clock)
         db = postgres.bound(number)
-    await db.write(_START)
+    await db.write(START)
     await db.change(lambda tx: projects.create(tx, "team"))
     store = MemoryStore()
     yield Held(db, store, Uploads(db, store, 7 * DAY, 1 << 30), clock)
