@@ -198,11 +198,11 @@ class Ask:
 
         Whoever may not is told the same as of a name that nothing ever had.
         """
-        if self.place.name is None or self.current is not None:
+        if self.place.name is None:
             return False
         access = self.registry.access
         current = await access.old_names.repository(self.place.name)
-        if current is None:
+        if current is None or current == self.current:
             return False
         verdict = await access.verdict(self.who, current, *actions, asked=self.place.name)
         if verdict is Verdict.INSUFFICIENT_SCOPE:

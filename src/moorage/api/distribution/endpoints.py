@@ -121,15 +121,19 @@ class Distribution:
 
     async def _answer(self, ask: Ask, route: Route) -> None:
         """Answer who may ask; where there is nothing of that name, as the old name of what has another now."""
-        try:
-            await self._check(ask.who, ask.place, route)
-            if route.answer is pulls.pull_manifest:
-                self.hot.allow(ask.who, ask.headers.get(b"authorization"), ask.place)
-            await self._give(ask, route)
-        except NOT_HERE:
-            if not await ask.go_on_elsewhere(*route.needs or ()):
-                raise
-            await self._give(ask, route)
+        while True:
+            try:
+                if ask.current is None:
+                    await self._check(ask.who, ask.place, route)
+                    if route.answer is pulls.pull_manifest:
+                        self.hot.allow(ask.who, ask.headers.get(b"authorization"), ask.place)
+                await self._give(ask, route)
+            except NOT_HERE:
+                # It may be renamed once more while it is answered by the name that it had a moment ago.
+                if not await ask.go_on_elsewhere(*route.needs or ()):
+                    raise
+            else:
+                return
 
     async def _give(self, ask: Ask, route: Route) -> None:
         if self.registry.slots.most:
