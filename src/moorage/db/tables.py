@@ -18,13 +18,10 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    ForeignKeyConstraint,
     Identity,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
-    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -32,6 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
+
+from moorage.db.keys import foreign_key as _foreign_key
+from moorage.db.keys import index as _index
+from moorage.db.keys import key as _key
 
 metadata = MetaData()
 
@@ -94,29 +95,6 @@ def _table(name: str, kind: str, *parts: SchemaItem) -> Table:
         sqlite_with_rowid=numbered,
     )
     return made
-
-
-def _foreign_key(columns: tuple[str, ...], table: str, *there: str) -> ForeignKeyConstraint:
-    """Hold what *columns* name to a row of the same registry."""
-    return ForeignKeyConstraint(
-        ["registry_id", *columns], [f"{table}.{column}" for column in ("registry_id", *there)]
-    )
-
-
-def _index(name: str, table: Table, *columns: str, unique: bool = False, where: str | None = None) -> None:
-    condition = None if where is None else text(where)
-    Index(
-        name,
-        table.c.registry_id,
-        *(table.c[column] for column in columns),
-        unique=unique,
-        sqlite_where=condition,
-        postgresql_where=condition,
-    )
-
-
-def _key(*columns: str) -> PrimaryKeyConstraint:
-    return PrimaryKeyConstraint("registry_id", *columns)
 
 
 # A table reads best with a few columns to the line.
