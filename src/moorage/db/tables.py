@@ -435,13 +435,10 @@ robot_permission = _table(
     _key("robot_id", "kind", "namespace", "resource", "action"),
 )
 
-# Whose tokens sign a robot in beside its secret: their issuer, the audience they are for, and what they say (JSON).
-# ``jwks``: its keys, as a JSON Web Key Set, where it cannot be asked for them; else empty.
-robot_trust = _table(
-    "robot_trust", "access",
-    _id(), _to("robot", "robot_id"), _ascii("description", default=""), _ascii("issuer"), _ascii("audience"),
-    _ascii("claims"), _ascii("jwks", default=""), _big("created_at"), _big("updated_at", null=True),
-)
+# Whose tokens sign a robot in beside its secret, and what they say (JSON). ``jwks``: the issuer's keys, if it cannot be asked.
+robot_trust = _table("robot_trust", "access", _id(), _to("robot", "robot_id"), _ascii("description", default=""),
+                     _ascii("issuer"), _ascii("audience"), _ascii("claims"), _ascii("jwks", default=""),
+                     _big("created_at"), _big("updated_at", null=True))
 _index("robot_trust_robot", robot_trust, "robot_id", "id")
 _index("robot_trust_issuer", robot_trust, "issuer", "robot_id")
 
