@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from moorage.api.harbor.operations import PREFIX
+from moorage.identity import old_names
 from moorage.identity.roles import Role
 from moorage.oci.digests import Digest
 from moorage.registry import relay
@@ -289,3 +290,41 @@ async def test_the_record_goes_with_the_name_that_a_project_had_then(world: Worl
     assert await lines(owner, "/projects/crew/logs") == mine
     assert await lines(other, "/projects/team/logs") == [("create", "team/app")]
     assert await lines(other, "/audit-logs") == [("create", "team/app")]
+
+
+async def test_what_was_never_renamed_pays_for_old_names_only_where_a_name_is_not_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+    way, project_of = old_names._way, old_names.project_of
+
+    async def counted_way(reader: Any, name: Any) -> Any:
+        asked.append(str(name))
+        return await way(reader, name)
+
+    async def counted_project(reader: Any, name: str) -> Any:
+        asked.append(name)
+        return await project_of(reader, name)
+
+    monkeypatch.setattr(old_names, "_way", counted_way)
+    monkeypatch.setattr(old_names, "project_of", counted_project)
+    admin = world.client
+    await world.add_project("team")
+    guest = await world.add_user("guest", Role.GUEST, "team")
+    await push(admin, "team/app", "1", {"n": 1}, b"layer")
+    # Before a repository is made its name is looked for among the old ones, and before a project is.
+    assert set(asked) <= {"team", "team/app"}
+    asked.clear()
+
+    for _ in range(3):
+        assert await pulls(guest, "team/app") == 200
+        assert await pulls(guest, "team/app", "none") == 404
+        assert (await admin.get("/v2/team/app/tags/list")).status_code == 200
+        assert (await admin.get(f"{PREFIX}/projects/team/repositories/app/artifacts/1")).status_code == 200
+        await push(admin, "team/app", "2", {"n": 2}, b"another layer")
+    assert asked == []
+    for _ in range(3):
+        absent = [f"/v2/team/app/blobs/{Digest.of(b'none')}", "/v2/team/none/manifests/1"]
+        assert [(await admin.head(path)).status_code for path in absent] == [404, 404]
+    # Once for the project, and it is remembered that nothing in it ever had another name.
+    assert len(asked) <= 1
