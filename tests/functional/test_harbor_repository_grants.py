@@ -366,3 +366,21 @@ async def test_a_robot_gives_robots_in_single_repositories_no_more_than_it_has_t
     assert await status("same") == 201
     assert await status("wider", repository="**") == 403
     assert await status("more", access=access("repository:push")) == 403
+
+
+async def test_grants_go_with_a_project_that_is_renamed(world: World):
+    await filled(world)
+    ann = await user(world, "ann")
+    await granted(world.client, "prod/**", *READ, **of_user("ann"))
+    assert await pulled(ann) == ["prod/a", "prod/b/c"]
+
+    renamed = await world.client.post(f"{PROJECT}/rename", json={"name": "crew"})
+
+    assert renamed.status_code in {200, 201}, renamed.text
+    seen = ["crew/prod/a", "crew/prod/b/c"]
+    assert names(await ann.get(f"{PREFIX}/repositories")) == seen
+    assert names(await ann.get(f"{PREFIX}/projects/crew/repositories")) == seen
+    assert [
+        (await ann.get(f"/v2/{one}/manifests/one")).status_code
+        for one in ("crew/prod/a", "crew/ci/app", "team/prod/a", "team/ci/app")
+    ] == [200, 403, 200, 403]
