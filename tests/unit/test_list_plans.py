@@ -25,6 +25,7 @@ SORTED = {
     "registry.artifact_pages.LATEST_OF_SOME": "as above, of repositories that were granted",
     "registry.artifact_pages.OF_SOME": "it is of repositories that were granted one by one",
     "registry.repository_pages._SOME_OF_PROJECT": "as above",
+    "registry.renaming.KEPT": "a project and what stands in it had few other names",
     "registry.tagging.LISTED": "an artifact has few tags",
     "registry.artifact_pages.LATEST_OF_PROJECT": "it is the latest of each repository, of which there is one",
 }
