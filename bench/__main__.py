@@ -22,6 +22,7 @@ from pathlib import Path
 from bench import client, series, servers
 from bench.client import MIB
 from bench.grown import grown
+from bench.lists import lists
 from bench.runs import Run, report
 from bench.servers import Server
 from bench.thousand import thousand
@@ -47,6 +48,7 @@ def main() -> None:
         limits()
         side_by_side(run)
         grown(run)
+        lists(run)
         at_rest(run)
         thousand(run, asked.registries)
 

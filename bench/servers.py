@@ -154,7 +154,7 @@ def answers(server: Server, path: str, statuses: tuple[int, ...]) -> None:
     raise SystemExit(f"{server.name} does not answer:\n{log}")
 
 
-def moorage(folder: Path, name: str = "moorage") -> Server:
+def moorage(folder: Path, name: str = "moorage", **environment: str) -> Server:
     """Start ours by its one command, with everything as it is by default but for the rates of one identity."""
     port = free_port()
     server = start(
@@ -169,6 +169,7 @@ def moorage(folder: Path, name: str = "moorage") -> Server:
         MOORAGE_PASSWORD=PASSWORD,
         # One identity asks here as fast as it can, which is counted as for any other.
         MOORAGE_RATES="manifests=6000000,blobs=6000000,pushes=6000000,lists=6000000",
+        **environment,
     )
     server.credentials = ("admin", PASSWORD)
     answers(server, "/v2/", (401,))
