@@ -98,7 +98,8 @@ def _listing(*where: Any, whole: Statement) -> Listing:
         keys={
             "id": pages.number(_m.id),
             "digest": Key(_m.digest, _digest),
-            "type": pages.text(_m.kind),
+            # Said so that SQLite does not go from type to type through the whole index, in which it stands behind the order.
+            "type": pages.text(func.coalesce(_m.kind, "")),
             "media_type": pages.text(_m.config_type),
             "manifest_media_type": pages.text(_m.media_type),
             "artifact_type": pages.text(_m.artifact_type),

@@ -73,6 +73,7 @@ _KINDLESS = Statement(
     .order_by(manifest.c.id)
     .limit(STEP)
 )
+# By their repositories, of which each knows its own in an index; in the order of numbers all would be gone through.
 _KINDLESS_OF_PROJECT = Statement(
     select(manifest.c.id, manifest.c.size)
     .where(
@@ -83,9 +84,9 @@ _KINDLESS_OF_PROJECT = Statement(
         ),
         manifest.c.kind.is_(None),
         manifest.c.deleted_at.is_(None),
-        manifest.c.id > bindparam("after"),
+        manifest.c.id + 0 > bindparam("after"),
     )
-    .order_by(manifest.c.id)
+    .order_by(manifest.c.id + 0)
     .limit(STEP)
 )
 _BODIES = Statement(
