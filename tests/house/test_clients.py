@@ -23,11 +23,12 @@ def test_the_page_of_clients_names_every_tool_at_its_version():
     # Python's clients are installed with the tests, or each into an environment of its own.
     for lock, name in (
         ("dev", "harborapi"),
+        ("harbor-cli", "harbor-cli"),
         ("openapi-generator", "openapi-generator-cli"),
         ("schemathesis", "schemathesis"),
     ):
         locked = (ROOT / "requirements" / f"{lock}.lock").read_text()
         pinned |= dict(re.findall(rf"^({name})==([\d.]+)", locked, re.MULTILINE))
 
-    assert len(pinned) == 10
+    assert len(pinned) == 11
     assert tried == pinned, "docs/reference/clients.md and what the tests install differ"
