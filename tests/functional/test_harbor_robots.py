@@ -283,6 +283,11 @@ async def test_robots_are_called_what_the_registry_has_them_called(world: World)
     found = (await world.client.get(ROBOTS, params=query)).json()
     assert [one["name"] for one in found] == ["ci#library+after"]
 
+    # One that begins as the usual one does.
+    await world.client.put(f"{PREFIX}/configurations", json={"robot_name_prefix": "robot$ci$"})
+    assert await pulls(world, "robot$ci$library+after", after["secret"])
+    assert await pulls(world, "robot$library+after", after["secret"])
+
     back = await world.client.put(f"{PREFIX}/configurations", json={"robot_name_prefix": "robot$"})
     assert back.status_code == 200
     assert not await pulls(world, "ci#library+after", after["secret"])

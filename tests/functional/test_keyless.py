@@ -248,6 +248,8 @@ async def test_a_forged_token_signs_nobody_in(world: World, issuer: LyingIssuer)
     ):  # fmt: skip
         assert await why(world, forged({"kid": "one"} | header, said, real)), header
     assert await why(world, forged({"kid": "one", "alg": "HS256"}, said, real, shared=True))
+    # Half a character, which JSON can hold and no row can.
+    assert "iss: " in await why(world, forged({"kid": "one"}, said | {"iss": "https://\ud800"}, real))
     # What a token says of keys is not followed: not to one within it, nor to an address, nor to a file.
     for header in (
         {"jwk": mine.as_dict(private=False)}, {"x5u": f"{issuer.issuer}/mine"}, {"jku": f"{issuer.issuer}/mine"},

@@ -84,6 +84,8 @@ async def edit_oidc(place: Place, changes: Mapping[str, object]) -> None:
         # The fields are a provider's own: the call's struct has no others.
         after = replace(before.provider, **changes)  # type: ignore[arg-type]
         oidc_settings.check(after, secret_kept="client_secret" not in changes)
+        if not after.client_secret:
+            oidc_settings.check_secret_stays(before.provider, after)
         await _require_no_iam(tx)
         await _write(tx, place, before, after)
 
@@ -161,6 +163,8 @@ async def _write(
 ) -> None:
     """Write what differs, and have people sign in so if they did by passwords of the registry's own alone."""
     secret = await oidc_settings.write(tx, place.master, place.registry, before, after)
+    if before is not None and before.provider.endpoint != after.endpoint:
+        await users.sign_out_outside(tx, before.provider.endpoint)
     turn_on = turn_on and await configuration.auth_mode(tx) == LOCAL
     if turn_on:
         await configuration.put(tx, {AUTH_MODE: OIDC})

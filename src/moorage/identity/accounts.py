@@ -116,7 +116,9 @@ async def by_name(db: Reader, name: str) -> Account | None:
     """Find the account that signs in as *name*, a user's or ``robot$…``."""
     if not is_robots(name):
         return _user(await db.one(_USER_NAMED, name=name))
-    prefix = ROBOT_PREFIX if name.startswith(ROBOT_PREFIX) else await robot_prefix(db)
+    usual = name.startswith(ROBOT_PREFIX) and not is_robots(name.removeprefix(ROBOT_PREFIX))
+    # A registry's own prefix may begin as the usual one does.
+    prefix = ROBOT_PREFIX if usual else await robot_prefix(db)
     if not name.startswith(prefix):
         return None
     return await _robot(db, await db.one(_ROBOT_NAMED, name=name.removeprefix(prefix)))

@@ -199,7 +199,8 @@ class Keyless:
         except TokenRefused as refused:
             raise Unauthorized(f"the token is not taken: {refused}") from None
         issuer = claims.get("iss")
-        if not isinstance(issuer, str) or not issuer or "\0" in issuer:
+        # JSON can hold what no row can: half a character, or none.
+        if not isinstance(issuer, str) or not issuer.isprintable() or not issuer:
             raise Unauthorized("the token is not taken: iss: it names no issuer")
         return Read(token, header, claims, issuer, ends)
 

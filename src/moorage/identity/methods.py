@@ -13,7 +13,7 @@ turned off, whoever came by it is signed out, and comes in again when it is on a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from moorage.identity import configurable, configuration, ldap_settings, oidc_settings, users
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ENDPOINT: Final = "oidc_endpoint"
 LDAP_URL: Final = "ldap_url"
+_SECRET_OF: Final = {ENDPOINT: oidc_settings.SECRET, LDAP_URL: ldap_settings.SECRET}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,13 @@ async def configure(
             "auth_mode cannot be changed here while people sign in by IAM: it is ended through the provider's API",
             name=AUTH_MODE,
         )
-    await _check_oidc(tx, after, changed, secrets)
+    await _check_oidc(tx, now, after, changed, secrets)
     _check_ldap(now, after, secrets)
     await configuration.put(tx, changed)
+    # A secret is kept for a place: one that is taken away leaves none for the next.
+    await configuration.drop(
+        tx, *(secret for place, secret in _SECRET_OF.items() if now[place] and not after[place])
+    )
     for name, text in secrets.items():
         await configuration.put_secret(tx, place.master, place.registry, name, text)
     if Methods.of(after).oidc:
@@ -115,7 +120,11 @@ def _check_ldap(now: Mapping[str, object], after: Mapping[str, object], secrets:
 
 
 async def _check_oidc(
-    tx: Tx, after: Mapping[str, object], changed: Mapping[str, str], secrets: Mapping[str, str]
+    tx: Tx,
+    now: Mapping[str, object],
+    after: Mapping[str, object],
+    changed: Mapping[str, str],
+    secrets: Mapping[str, str],
 ) -> None:
     """Raise ConfigurationInvalid unless what is set of an OpenID provider can be, and is all there where people sign in by it."""
     touched = AUTH_MODE in changed or any(
@@ -133,6 +142,8 @@ async def _check_oidc(
             oidc_settings.check(provider, secret_kept=kept)
         else:
             oidc_settings.check_given(provider)
+        if kept and not secret:
+            oidc_settings.check_secret_stays(replace(provider, endpoint=str(now[ENDPOINT])), provider)
     except OidcInvalid as problem:
         name, rule = problem.detail["name"], problem.detail["rule"]
         raise ConfigurationInvalid(f"{name}: {rule}", name=name) from None

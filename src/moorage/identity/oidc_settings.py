@@ -201,6 +201,17 @@ def check_endpoint(url: str) -> None:
         raise _invalid("endpoint", "must be an https address without user, query or fragment")
 
 
+def check_secret_stays(before: Provider, after: Provider) -> None:
+    """Raise OidcInvalid where a secret that is kept would be sent to another host than it is kept for."""
+    old, new = (
+        (parts.scheme, parts.netloc.lower()) for parts in map(urlsplit, (before.endpoint, after.endpoint))
+    )
+    if before.endpoint and after.endpoint and old != new:
+        raise _invalid(
+            "client_secret", "has to be given with an endpoint at another host, since it would be sent there"
+        )
+
+
 def _check_more(text: str) -> None:
     try:
         given = json.loads(text or "{}")

@@ -76,7 +76,13 @@ _BUT_ONE = Statement(
     .where(user.c.deleted_at.is_(None), user.c.name != bindparam("name"))
     .order_by(user.c.id)
 )
-_OF_ISSUERS = select(user_identity.c.user_id).where(user_identity.c.issuer.startswith(bindparam("issuer")))
+# Not by LIKE: a backslash, as distinguished names have them, means there what follows it, and on one engine alone.
+_OF_ISSUERS = select(user_identity.c.user_id).where(
+    func.substr(
+        user_identity.c.issuer, 1, func.length(bindparam("issuer", type_=user_identity.c.issuer.type))
+    )
+    == bindparam("issuer", type_=user_identity.c.issuer.type)
+)
 _FROM_OUTSIDE = Statement(
     select(user.c.id, user.c.name)
     .where(user.c.deleted_at.is_(None), user.c.id.in_(_OF_ISSUERS))

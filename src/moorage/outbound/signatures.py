@@ -16,6 +16,8 @@ ALGORITHMS: Final = (
 )  # fmt: skip
 """Signatures by a key pair alone: ``none`` and HMAC, whose key would be public, are in no list of ours."""
 SMALLEST_RSA, LARGEST_RSA = 2048, 16_384
+LONGEST_EXPONENT: Final = 6
+"""Letters, which are 36 bits: whoever chooses a longer one has each signature take tens of milliseconds."""
 
 Key = RSAKey | ECKey | OKPKey
 
@@ -72,6 +74,12 @@ def key(given: Mapping[str, Any]) -> Key:
     if public.get("kty") == "RSA" and not fits:
         # A number of a million bits takes long to be read.
         raise ValueError(f"an RSA key has {SMALLEST_RSA} to {LARGEST_RSA} bits")
-    found = import_key(public)
+    exponent = public.get("e", "")
+    if not isinstance(exponent, str) or len(exponent) > LONGEST_EXPONENT:
+        raise ValueError("an RSA key's exponent is short, as 65537 is")
+    try:
+        found = import_key(public)
+    except KeyError:
+        raise ValueError("its curve is not known") from None
     assert isinstance(found, RSAKey | ECKey | OKPKey)
     return found
