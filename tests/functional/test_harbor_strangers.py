@@ -51,6 +51,8 @@ async def test_a_number_in_a_body_that_no_row_can_have_is_refused_as_such(world:
     for number in HUGE:
         bodies: tuple[tuple[str, str, dict[str, Any]], ...] = (
             ("POST", "labels", {"name": "x", "scope": "p", "project_id": number}),
+            ("POST", members, {"role_id": number, "member_user": {"user_id": 1}}),
+            ("PUT", f"{members}/1", {"role_id": number}),
             ("POST", members, {"role_id": 1, "member_user": {"user_id": number}}),
             ("POST", members, {"role_id": 1, "member_group": {"id": number}}),
             ("PUT", "projects/library", {"cve_allowlist": {"items": [], "expires_at": number}}),

@@ -19,6 +19,7 @@ from moorage.registry import projects, trash
 from moorage.registry.events import SYSTEM
 from tests.functional.harbor_artifacts import IMAGE, path_of, push
 from tests.functional.names_world import counted_right, move, pulls, said, token, with_token
+from tests.functional.test_harbor_robots import made, of_system
 from tests.worlds import World
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite-posix", "postgres-posix"], indirect=True)
@@ -150,6 +151,25 @@ async def test_a_move_takes_the_right_to_delete_here_and_to_push_there(world: Wo
         assert await pulls(guest, name) == 200
     assert await pulls(bearer, "team/other") == 200
     assert (await bearer.post("/v2/team/other/blobs/uploads/")).status_code == 403
+
+
+async def test_nobody_gets_at_what_they_may_only_delete_by_moving_it(world: World):
+    admin = world.client
+    for name in ("team", "mine"):
+        await world.add_project(name)
+    await push(admin, "team/app", "1", {"n": 1}, b"secret")
+    given = [("project", "mine", "repository", one) for one in ("pull", "push")]
+    sweeper = [*given, ("project", "team", "repository", "delete")]
+    told = await made(admin, of_system("sweeper", *sweeper))
+    mover = await made(admin, of_system("mover", *sweeper, ("project", "team", "repository", "pull")))
+    sweeps, moves = [await world.as_(one["name"], one["secret"]) for one in (told, mover)]
+
+    refused = await move(sweeps, "team/app", project="mine")
+    assert (refused.status_code, "repository:pull" in refused.text) == (403, True)
+    assert said(await move(sweeps, "team/none", project="mine")) == said(refused)
+    assert await pulls(sweeps, "mine/app") == 404
+    assert (await move(moves, "team/app", project="mine")).status_code == 200
+    assert await pulls(moves, "mine/app") == 200
 
 
 async def test_labels_of_a_project_stay_behind_but_for_those_that_the_other_has_too(world: World):

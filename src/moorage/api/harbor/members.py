@@ -35,7 +35,7 @@ class NamedUser(msgspec.Struct):
 class NewMember(msgspec.Struct):
     """A member to be: a user or a group, in a role."""
 
-    role_id: int | None = None
+    role_id: Whole | None = None
     member_user: NamedUser | None = None
     member_group: NewGroup | None = None
 
@@ -43,7 +43,7 @@ class NewMember(msgspec.Struct):
 class NewRole(msgspec.Struct):
     """Another role."""
 
-    role_id: int | None = None
+    role_id: Whole | None = None
 
 
 @dataclass(frozen=True, slots=True)

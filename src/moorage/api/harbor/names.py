@@ -79,6 +79,9 @@ class Names:
         """Give a repository another name, or put it into another project in which the caller may push."""
         given = ask.read(NewPlace)
         source = name_of(ask)
+        # It may be pulled where it comes to: nobody who may only delete it gets at what is in it.
+        if not await ask.may_in(source, "repository", "pull"):
+            raise ask.refusal("repository:pull where the repository is")
         rest = given.name or source.within_project
         target = await _target(ask, given.project, rest)
 
