@@ -112,7 +112,7 @@ class Seed:
                 await self.kept[name].check(client)
                 await self._finish(Site(client), self.kept[name])
                 await _pushed_again(client, self.kept[name])
-        await self._enter(house)
+        await self.enter(house)
 
     async def _finish(self, site: Site, kept: Kept) -> None:
         """Finish the upload that stood half done."""
@@ -123,7 +123,7 @@ class Seed:
         assert (await site.finish(kept.half, digest_of(UPLOADED))).status_code == 201
         assert (await site.get(f"blobs/{digest_of(UPLOADED)}")).content == UPLOADED
 
-    async def _enter(self, house: House) -> None:
+    async def enter(self, house: House) -> None:
         """Enter by everything that was given out before: tokens, passwords and a robot's secret."""
         home = self.homes[FIRST].at(house)
         async with home.client(_Bearer(self.token)) as client:

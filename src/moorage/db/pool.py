@@ -44,6 +44,8 @@ _UNUSABLE = (TimeoutError, asyncpg.InternalClientError)
 said that it goes, and is not gone yet (the driver calls what is asked then an error of its own)."""
 LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
         OSError, *_UNUSABLE)  # fmt: skip
+# A cell is served before its schema is brought forward: what that has no place for has to wait for it.
+_OLDER = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
 _BUSY = (
     asyncpg.CannotConnectNowError,
     asyncpg.InsufficientResourcesError,
@@ -111,6 +113,10 @@ def translated(error: BaseException) -> Exception:
     misused = isinstance(error, asyncpg.InterfaceError) and "closed" not in str(error)
     if isinstance(error, (*LOST, *_BUSY)) and not misused:
         return Unavailable(f"the database cannot be used for the moment: {error}", retry_after=2)
+    if isinstance(error, _OLDER):
+        return Unavailable(
+            f"the database's schema is older than this release: run `moorage migrate` ({error})"
+        )
     return Failed(str(error))
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, null, select
 
 from moorage.db import Statement
 from moorage.db.tables import configuration, robot, robot_permission, user
@@ -36,10 +36,16 @@ _USER_NAMED = Statement(_USER.where(user.c.name == bindparam("name"), user.c.del
 _USER_NUMBERED = Statement(_USER.where(user.c.id == bindparam("number"), user.c.deleted_at.is_(None)))
 _ROBOT = select(
     robot.c.id, robot.c.name, robot.c.project_id, robot.c.secret, robot.c.old_secret, robot.c.old_until,
-    robot.c.disabled, robot.c.expires_at, robot.c.valid_from, PREFIX,
+    robot.c.disabled, robot.c.expires_at, robot.c.valid_from,
 )  # fmt: skip
-_ROBOT_NAMED = Statement(_ROBOT.where(robot.c.name == bindparam("name"), robot.c.deleted_at.is_(None)))
-_ROBOT_NUMBERED = Statement(_ROBOT.where(robot.c.id == bindparam("number"), robot.c.deleted_at.is_(None)))
+_NAMED = (robot.c.name == bindparam("name"), robot.c.deleted_at.is_(None))
+_NUMBERED = (robot.c.id == bindparam("number"), robot.c.deleted_at.is_(None))
+_ROBOT_NAMED = Statement(_ROBOT.add_columns(PREFIX).where(*_NAMED))
+_ROBOT_NUMBERED = Statement(_ROBOT.add_columns(PREFIX).where(*_NUMBERED))
+# In a cell whose schema has no place for a prefix yet.
+_PREFIXLESS = _ROBOT.add_columns(null().label("prefix"))
+_PREFIXLESS_NAMED = Statement(_PREFIXLESS.where(*_NAMED))
+_PREFIXLESS_NUMBERED = Statement(_PREFIXLESS.where(*_NUMBERED))
 _ROBOT_MAY = Statement(
     select(
         robot_permission.c.kind,
@@ -121,13 +127,15 @@ async def by_name(db: Reader, name: str) -> Account | None:
     prefix = ROBOT_PREFIX if usual else await robot_prefix(db)
     if not name.startswith(prefix):
         return None
-    return await _robot(db, await db.one(_ROBOT_NAMED, name=name.removeprefix(prefix)))
+    named = _ROBOT_NAMED if await configured.PLACE.is_there(db) else _PREFIXLESS_NAMED
+    return await _robot(db, await db.one(named, name=name.removeprefix(prefix)))
 
 
 async def by_subject(db: Reader, kind: str, number: int) -> Account | None:
     """Find an account by its caller's kind and id."""
     if kind == "robot":
-        return await _robot(db, await db.one(_ROBOT_NUMBERED, number=number))
+        numbered = _ROBOT_NUMBERED if await configured.PLACE.is_there(db) else _PREFIXLESS_NUMBERED
+        return await _robot(db, await db.one(numbered, number=number))
     return _user(await db.one(_USER_NUMBERED, number=number))
 
 

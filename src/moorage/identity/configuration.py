@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import bindparam, column, delete, func, select, table, update
 
 from moorage.db import Statement, insert, one_of
+from moorage.db.places import Place
 from moorage.db.tables import ASCII, configuration
 from moorage.identity.keys import MasterKey, Wrapped
 
@@ -23,6 +24,8 @@ LOCAL, OIDC, LDAP, IAM = "db_auth", "oidc_auth", "ldap_auth", "iam_auth"
 """How people sign in: with passwords of the registry's own; by an OIDC provider's word, too; by an LDAP server's; or by IAM."""
 KEPT_FROM: Final = "0003"
 """The first revision of a registry's schema that has a place for it."""
+
+PLACE: Final = Place(configuration)
 
 _VERSION = Statement(select(column("version_num", ASCII)).select_from(table("schema_registry")))
 _GET = Statement(
@@ -75,7 +78,9 @@ class Value:
 
 
 async def get(reader: Reader, *names: str) -> dict[str, Value]:
-    """Give what is set of some names."""
+    """Give what is set of some names; nothing where the schema has no place for it yet."""
+    if not await PLACE.is_there(reader):
+        return {}
     return {
         row.name: Value(row.value, row.created_at, row.updated_at, row.secret, row.master or "")
         for row in await reader.all(_GET, names=list(names))

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, literal, select, union_all
 from moorage.db import Statement
 from moorage.db.tables import member, project, repository_grant, user_group, user_group_member
 from moorage.identity import custom_roles, roles
-from moorage.identity.repository_grants import read
+from moorage.identity.repository_grants import PLACE, read
 from moorage.identity.roles import NOTHING
 from moorage.oci import globs
 
@@ -46,17 +46,20 @@ def _grant() -> Any:
 
 # All questions in one, each answered by an index however many members there are: an OR of user and group would walk
 # all of them.
+_by_roles = (
+    _role(literal(0).label("role")).where(*_here),
+    _role(member.c.role)
+    .join_from(project, member, member.c.project_id == project.c.id)
+    .where(*_here, member.c.user_id == bindparam("user")),
+    _role(member.c.role)
+    .join_from(project, member, member.c.project_id == project.c.id)
+    .join(user_group, user_group.c.id == member.c.group_id)
+    .join(user_group_member, user_group_member.c.group_id == user_group.c.id)
+    .where(*_here, *_through_groups),
+)
 _HELD = Statement(
     union_all(
-        _role(literal(0).label("role")).where(*_here),
-        _role(member.c.role)
-        .join_from(project, member, member.c.project_id == project.c.id)
-        .where(*_here, member.c.user_id == bindparam("user")),
-        _role(member.c.role)
-        .join_from(project, member, member.c.project_id == project.c.id)
-        .join(user_group, user_group.c.id == member.c.group_id)
-        .join(user_group_member, user_group_member.c.group_id == user_group.c.id)
-        .where(*_here, *_through_groups),
+        *_by_roles,
         _grant().where(*_here, repository_grant.c.user_id == bindparam("user")),
         _grant()
         .join(user_group, user_group.c.id == repository_grant.c.group_id)
@@ -65,6 +68,8 @@ _HELD = Statement(
         _grant().where(*_here, repository_grant.c.robot_id == bindparam("robot")),
     )
 )
+# In a cell whose schema has no place for grants yet.
+_HELD_BY_ROLES = Statement(union_all(*_by_roles))
 
 
 EVERY_REPOSITORY: Final = "**"
@@ -104,7 +109,10 @@ ALL: Final = Held(roles.EVERYTHING)
 async def find(reader: Reader, caller: Caller, name: str, robot: Account | None) -> Held:
     """Find what a caller who is no administrator holds in a project; nothing where there is no such project."""
     numbers = {"user": 0, "robot": 0} | {caller.kind: caller.id}
-    rows = await reader.all(_HELD, name=name, user=numbers["user"], robot=numbers["robot"])
+    if await PLACE.is_there(reader):
+        rows = await reader.all(_HELD, name=name, user=numbers["user"], robot=numbers["robot"])
+    else:
+        rows = await reader.all(_HELD_BY_ROLES, name=name, user=numbers["user"])
     if not rows:
         return NONE
     everywhere = roles.PUBLIC if rows[0].public else NOTHING

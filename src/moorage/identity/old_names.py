@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, bindparam, case, exists, literal, literal_column, select, union_all
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import bindparam, case, exists, literal, literal_column, select, union_all
 
 from moorage.db import Statement
+from moorage.db.places import Place
 from moorage.db.tables import old_project_name, old_repository_name, project, repository
 from moorage.identity.tokens import NEVER
 from moorage.oci.errors import NameInvalid
@@ -27,27 +26,8 @@ if TYPE_CHECKING:
 MOST: Final = 10_000
 
 
-class _has_place(FunctionElement[int]):  # noqa: N801 - it is called like a function of SQL.
-    """Tell (1 or 0) whether the schema has a place for old names."""
-
-    name = "has_place"
-    type = BigInteger()
-    inherit_cache = True
-
-
-@compiles(_has_place)
-def _in_a_file(*_: Any, **_more: Any) -> str:
-    # A file is brought forward when it is opened.
-    return "1"
-
-
-@compiles(_has_place, "postgresql")
-def _in_a_cell(*_: Any, **_more: Any) -> str:
-    return "(CASE WHEN to_regclass('old_repository_name') IS NULL THEN 0 ELSE 1 END)"
-
-
 # A cell is served before its schema is brought forward: so long nothing has an old name, and nothing gets one.
-_HAS_PLACE = Statement(select(_has_place().label("place")))
+_PLACE: Final = Place(old_repository_name)
 _old, _moved = old_project_name.c, old_repository_name.c
 _home = project.alias("home")
 _LIVE = (project.c.deleted_at.is_(None), project.c.state == literal_column("'live'"))
@@ -103,21 +83,6 @@ class _Known:
     projects: set[str] = field(default_factory=set)
     # Projects in which no repository ever had another name.
     plain: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Place:
-    """Whether the schema of the cell that this process serves has a place for old names: once it has, it has for ever."""
-
-    there: bool = False
-
-    async def is_there(self, reader: Reader) -> bool:
-        if not self.there:
-            self.there = bool((await reader.one(_HAS_PLACE)).place)
-        return self.there
-
-
-_PLACE: Final = _Place()
 
 
 class OldNames:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import bindparam, delete, func, select, union_all, update
 
 from moorage.db import Statement, insert, one_of, pages
+from moorage.db import places as places_
 from moorage.db.pages import Listing
 from moorage.db.tables import project, repository_grant, robot, user, user_group, user_group_member
 from moorage.errors import Problem
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["user", "group", "robot"]
 
+PLACE: Final = places_.Place(repository_grant)
 LONGEST_PATTERN: Final = 255
 MOST: Final = 100
 """So many grants somebody has in one project: each is matched where no role gives what is asked for."""
@@ -287,6 +289,8 @@ async def of_robots(reader: Reader, numbers: list[int]) -> dict[int, list[Place]
 
 async def places(reader: Reader, caller: Caller) -> tuple[Place, ...]:
     """List all that a caller was granted in any project, by themselves and through groups."""
+    if not await PLACE.is_there(reader):
+        return ()
     numbers = {"user": 0, "robot": 0} | {caller.kind: caller.id}
     rows = await reader.all(_PLACES, user=numbers["user"], robot=numbers["robot"])
     return tuple(_place(row) for row in rows)

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, delete, func, select, update
 
 from moorage.db import Statement, insert, pages
 from moorage.db.pages import Listing
+from moorage.db.places import Place
 from moorage.db.tables import robot, robot_trust
 from moorage.errors import Problem
 from moorage.identity import robots
@@ -22,6 +23,7 @@ from moorage.identity.trust_rules import Trust, TrustInvalid, check
 if TYPE_CHECKING:
     from moorage.db import Reader, Tx
 
+_PLACE: Final = Place(robot_trust)
 MOST: Final = 20
 """Of one robot."""
 MOST_UNNAMED: Final = 200
@@ -158,6 +160,8 @@ async def remove(tx: Tx, robot: int, number: int) -> None:
 
 async def in_force(db: Reader, issuer: str, asked: int | None) -> list[InForce]:
     """Give the trusts in an issuer of the robot that is *asked* for, or (None) of all."""
+    if not await _PLACE.is_there(db):
+        return []
     if asked is None:
         rows = await db.all(_UNNAMED, issuer=issuer)
     else:

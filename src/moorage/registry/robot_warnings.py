@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, select
 from moorage.db import Database, Statement, Tx
 from moorage.db.tables import project, robot
 from moorage.identity import configuration
-from moorage.identity.accounts import GRANT_PREFIX, PREFIX, full_name
+from moorage.identity.accounts import GRANT_PREFIX, full_name, robot_prefix
 from moorage.registry.events import SYSTEM, record
 
 EXPIRING: Final = "robot.expiring"
@@ -21,14 +21,7 @@ DAY: Final = 86_400_000_000
 TOLD: Final = "robots_warned_at"
 
 _EXPIRING = Statement(
-    select(
-        robot.c.id,
-        robot.c.name,
-        robot.c.expires_at,
-        robot.c.created_at,
-        project.c.name.label("project"),
-        PREFIX,
-    )
+    select(robot.c.id, robot.c.name, robot.c.expires_at, robot.c.created_at, project.c.name.label("project"))
     .select_from(robot.outerjoin(project, project.c.id == robot.c.project_id))
     .where(
         robot.c.deleted_at.is_(None),
@@ -50,9 +43,10 @@ async def warn(db: Database) -> int:
     async def work(tx: Tx) -> int:
         # Another worker may have told since.
         due = _due(rows, await _told(tx, now), now)
+        prefix = await robot_prefix(tx)
         for row, days in due:
             await record(
-                tx, EXPIRING, SYSTEM, target=full_name(row.name, row.prefix), project=row.project or "",
+                tx, EXPIRING, SYSTEM, target=full_name(row.name, prefix), project=row.project or "",
                 robot=row.id, days=days, expires_at=row.expires_at,
             )  # fmt: skip
         if due:
