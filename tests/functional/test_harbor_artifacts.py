@@ -106,6 +106,14 @@ async def test_artifacts_are_listed_with_what_they_are_and_what_hangs_on_them(wo
         (made["cosign"], made["index"])
     ]
     assert (await asked(world.client, path_of(APP)))["artifact_count"] == 3
+    bare = await asked(world.client, f"{AT}?with_tag=false")
+    assert [(one["digest"], one["tags"], one["accessories"]) for one in bare] == [
+        (made[name], None, None) for name in ("chart", "loose", "index")
+    ]
+    # Nothing is scanned, so there is nothing to stand beside an artifact.
+    flags = "with_accessory=true&with_label=true&with_scan_overview=true&with_sbom_overview=true"
+    assert await asked(world.client, f"{AT}?{flags}") == found
+    assert await asked(world.client, f"{AT}/v1?{flags}&with_signature=true") == index
 
 
 async def test_artifacts_are_searched_by_tags_digest_and_type(world: World):

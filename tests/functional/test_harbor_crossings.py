@@ -127,6 +127,7 @@ def of_things(n: dict[str, int]) -> list[tuple[str, str, dict[str, Any] | None]]
         ("DELETE", label, None),
         ("POST", f"{beta}/repositories/app/artifacts/one/labels", {"id": n["label"]}),
         ("POST", f"{beta}/repositories/app/artifacts?from=alpha/app:one", None),
+        ("POST", f"{beta}/repositories/app/move", {"project": "alpha", "name": "taken"}),
         ("GET", f"{PREFIX}/quotas/{n['project']}", None),
         ("PUT", f"{PREFIX}/quotas/{n['project']}", {"hard": {"storage": 1}}),
         ("GET", f"{beta}/repositories/..%252Falpha%252Fapp", None),
@@ -152,6 +153,9 @@ def of_project(n: dict[str, int]) -> list[tuple[str, str, dict[str, Any] | None]
             ("GET", f"{home}/grants", None),
             ("GET", f"{home}/artifacts", None),
             ("PUT", f"{home}/metadatas/public", {"public": "true"}),
+            ("POST", f"{home}/rename", {"name": "theirs"}),
+            ("GET", f"{home}/old-names", None),
+            ("DELETE", f"{home}/old-names/before", None),
         ]
     return [
         *found,
@@ -162,6 +166,7 @@ def of_project(n: dict[str, int]) -> list[tuple[str, str, dict[str, Any] | None]
         ("DELETE", IMAGE, None),
         ("POST", f"{IMAGE}/tags", {"name": "theirs"}),
         ("DELETE", f"{IMAGE}/tags/one", None),
+        ("POST", f"{REPOSITORY}/move", {"name": "theirs"}),
     ]
 
 

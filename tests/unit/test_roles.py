@@ -15,6 +15,20 @@ A, M, D, G, L = (
     Role.LIMITED_GUEST,
 )
 
+# Harbor's table the other way round from the product's: what each role has that the one below it has not.
+ADDED = {
+    L: """accessory:list artifact:list,read artifact-addition:read configuration:read project:read quota:read
+        repository:list,pull,read sbom:read scan:read scanner:read tag:list""",
+    G: "label:list,read member:list,read robot:list,read",
+    D: """artifact:create artifact-label:create,delete export-cve:create,list,read repository:create,push,update
+        tag:create tag-retention:create,delete,list,operate,read,update""",
+    M: """artifact:delete immutable-tag:create,delete,list,update label:create,delete,update metadata:read
+        notification-policy:list,read repository:delete sbom:create,stop scan:create,stop tag:delete""",
+    A: """configuration:update log:list member:create,delete,update metadata:create,delete,update
+        notification-policy:create,delete,update preheat-policy:create,delete,list,read,update project:delete,update
+        robot:create,delete,update scanner:create""",
+}
+
 
 @pytest.mark.parametrize(
     ("permission", "who"),
@@ -55,6 +69,16 @@ def test_a_permission_is_held_by_exactly_these_roles(permission: tuple[str, str]
     held = {role for role in Role if Permission(*permission) in OF_ROLE[role]}
 
     assert held == who
+
+
+def test_each_role_adds_exactly_these_to_the_one_below_it() -> None:
+    below: roles.Permissions = roles.NOTHING
+
+    for role in (L, G, D, M, A):
+        lines = (line.split(":") for line in ADDED[role].split())
+        added = {Permission(resource, action) for resource, actions in lines for action in actions.split(",")}
+        assert OF_ROLE[role] - below == added, role
+        below = OF_ROLE[role]
 
 
 def test_roles_bear_the_numbers_that_harbor_gave_them() -> None:
