@@ -172,6 +172,28 @@ async def test_nobody_gets_at_what_they_may_only_delete_by_moving_it(world: Worl
     assert await pulls(moves, "mine/app") == 200
 
 
+async def test_where_a_repository_is_by_now_is_told_to_nobody_who_may_not_see_it_there(world: World):
+    admin = world.client
+    await world.add_project("open", public=True)
+    await world.add_project("secret")
+    for name in ("app", "here"):
+        await push(admin, f"open/{name}", "1", {"of": name})
+    assert (await move(admin, "open/app", project="secret", name="hidden")).status_code == 200
+    assert (await move(admin, "open/here", name="there")).status_code == 200
+    stranger = await world.add_user("stranger", Role.GUEST, "elsewhere")
+    insider = await world.add_user("insider", Role.GUEST, "secret")
+
+    seen = []
+    for one in (await world.as_(None), stranger, insider, admin):
+        answer = await one.get(f"{PREFIX}/projects/open/old-names")
+        seen.append([row["current"] for row in answer.json()])
+    # What is not told cannot be asked for either.
+    asked = await stranger.get(f"{PREFIX}/projects/open/old-names", params={"q": "current=~hidden"})
+
+    assert seen == [["", "open/there"]] * 2 + [["secret/hidden", "open/there"]] * 2
+    assert (asked.json(), asked.headers["x-total-count"]) == ([], "0")
+
+
 async def test_labels_of_a_project_stay_behind_but_for_those_that_the_other_has_too(world: World):
     admin = world.client
     numbers = {}

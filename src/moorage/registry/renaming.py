@@ -8,7 +8,7 @@ given, which are written anew with them.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, delete, func, literal, select, union_all, update
+from sqlalchemy import Integer, bindparam, case, delete, func, literal, select, union_all, update
 
 from moorage.db import Reader, Statement, Tx, insert
 from moorage.db import pages as db_pages
@@ -69,6 +69,7 @@ _kept = union_all(
     select(
         _old.name.label("name"),
         project.c.name.label("current"),
+        project.c.name.label("stands"),
         literal("project").label("kind"),
         func.max(_old.end_at).label("until"),
     )
@@ -77,7 +78,9 @@ _kept = union_all(
     .group_by(_old.name, project.c.name),
     select(
         (project.c.name + "/" + _moved.name).label("name"),
-        repository.c.name.label("current"),
+        # Asked for and sorted by only as far as everybody may know it who sees this project.
+        case((repository.c.project_id == project.c.id, repository.c.name), else_="").label("current"),
+        repository.c.name.label("stands"),
         literal("repository").label("kind"),
         _moved.end_at.label("until"),
     )
@@ -89,7 +92,7 @@ _kept = union_all(
     .where(_moved.project_id == bindparam("project")),
 ).subquery("kept")
 KEPT = Listing(
-    shown=(_kept.c.name, _kept.c.current, _kept.c.kind, _kept.c.until),
+    shown=(_kept.c.name, _kept.c.stands, _kept.c.kind, _kept.c.until),
     source=_kept,
     id=_kept.c.name,
     where=(),
@@ -141,7 +144,7 @@ async def kept(reader: Reader, project_id: int, asked: Asked) -> tuple[list[Kept
     if not await old_names.are_kept(reader):
         return [], 0
     rows = await KEPT.page(reader, asked, project=project_id)
-    found = [Kept(row.name, row.kind, row.current, row.until) for row in rows]
+    found = [Kept(row.name, row.kind, row.stands, row.until) for row in rows]
     return found, await KEPT.count(reader, asked, project=project_id)
 
 

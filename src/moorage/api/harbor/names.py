@@ -108,9 +108,18 @@ class Names:
         return write.done(("location", f"{PREFIX}/projects/{after.project}/repositories/{path}"))
 
     async def list(self, ask: Ask) -> Answer:
-        """Give a page of the old names that are kept for a project, or in it for repositories."""
+        """Give a page of the old names that are kept for a project, or in it for repositories.
+
+        Where a repository is now is not told to those who may not see it there.
+        """
         found, total = await renaming.kept(ask.db, ask.project.id, ask.page.asked)
-        shown = [asdict(one) | {"until": write.moment(one.until)} for one in found]
+        shown = []
+        for one in found:
+            told = one.kind == "project" or await ask.may_in(
+                RepositoryName.parse(one.current), "repository", "list"
+            )
+            current = one.current if told else ""
+            shown.append(asdict(one) | {"current": current, "until": write.moment(one.until)})
         return write.listed(ask, shown, total)
 
     async def free(self, ask: Ask) -> Answer:
