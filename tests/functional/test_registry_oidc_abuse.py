@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -13,7 +15,7 @@ from joserfc.jwk import RSAKey
 from sqlalchemy import bindparam, update
 
 from moorage.api.harbor.operations import PREFIX
-from moorage.db import Statement
+from moorage.db import Statement, Tx
 from moorage.db.tables import sign_in_flow
 from moorage.identity import oidc_sign_in
 from moorage.outbound import oidc_codes
@@ -158,13 +160,28 @@ async def test_nobody_fills_the_table_of_sign_ins_and_a_slow_provider_is_left(
     browser = await staffed.browser()
     answers = [(await browser.get("/c/oidc/login")).status_code for _ in range(4)]
     registry = await staffed.world.registry()
+    held, over = threading.Event(), threading.Event()
+
+    async def hold(_: Tx) -> None:
+        held.set()
+        over.wait(300)
+
+    # Whoever is refused takes no turn of those who change something.
+    changing = asyncio.create_task(registry.db.change(hold))
+    await asyncio.to_thread(held.wait, 300)
+    try:
+        async with asyncio.timeout(60):
+            answers.append((await browser.get("/c/oidc/login")).status_code)
+    finally:
+        over.set()
+    await changing
     here = Caller((ip_network("127.0.0.0/8"),), seconds=0.5)
     asked = replace(registry.sign_ins, known=oidc_sign_in.Known.by(here, registry.db.now))
     staffed.issuer.drips = WELL_KNOWN
     with pytest.raises(IssuerAway):
         await asked.begin("http://localhost/c/oidc/callback", "", "192.0.2.1")
 
-    assert answers == [302, 302, 302, 429]
+    assert answers == [302, 302, 302, 429, 429]
 
 
 @pytest.mark.parametrize("staffed", ["sqlite"], indirect=True)

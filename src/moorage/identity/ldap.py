@@ -302,7 +302,8 @@ class Ldap:
     async def _entered(self, directory: Directory, person: Person, address: str) -> int:
         """Give the number of somebody's account, made where they had none, with the groups that they have now."""
         known = await groups.externals(self._db, groups.LDAP)
-        vouched = _vouched(directory, person, known)
+        # There may be as many names of groups as the directory likes: others are answered meanwhile.
+        vouched = await asyncio.to_thread(_vouched, directory, person, known)
 
         async def work(tx: Tx) -> Found:
             new = await outsiders.find(tx, vouched.issuer, vouched.subject) is None

@@ -126,6 +126,8 @@ class SignIns:
     async def begin(self, redirect: str, following: str, address: str) -> Going:
         """Remember that a browser goes to the provider; raise OidcOff, IssuerAway or FlowsExceeded."""
         provider, client, issuers = await self._provider(self.db)
+        # Whoever has begun too many takes no turn from those who change something.
+        await _check_room(self.db, lane_of(address, ""), self.db.now())
         told = await issuers.metadata(client.issuer)
         pair = Pair.new()
         await self.db.change(
@@ -250,9 +252,13 @@ class SignIns:
 async def _remember(tx: Tx, pair: Pair, address: str, row: Mapping[str, object]) -> None:
     await tx.run(_DROP_OLD, before=tx.at - LASTS)
     lane = lane_of(address, "")
-    if (await tx.one(_COUNT, address=lane, after=tx.at - LASTS)).n >= MOST:
-        raise FlowsExceeded(retry_after=LASTS // SECOND)
+    await _check_room(tx, lane, tx.at)
     await tx.run(_ADD, state=pair.key, address=lane, at=tx.at, **row)
+
+
+async def _check_room(reader: Reader, lane: str, now: int) -> None:
+    if (await reader.one(_COUNT, address=lane, after=now - LASTS)).n >= MOST:
+        raise FlowsExceeded(retry_after=LASTS // SECOND)
 
 
 def _vouched(provider: Provider, claims: Mapping[str, Any]) -> Vouched:

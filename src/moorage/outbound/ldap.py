@@ -30,6 +30,8 @@ BASE, ONE_LEVEL, SUBTREE = 0, 1, 2
 SCOPES: Final = (BASE, ONE_LEVEL, SUBTREE)
 LARGEST: Final = 512 << 10
 """Bytes of all answers to one request."""
+SMALL: Final = 16 << 10
+"""Bytes of an entry that are read in no time."""
 MOST: Final = 500
 """Entries that are asked for at once."""
 LONGEST_URL: Final = 512
@@ -199,7 +201,7 @@ class Connection(asyncio.Protocol):
         while (message := await self._answer(identity)).kind != wire.DONE:
             # What it refers to elsewhere is not asked.
             if message.kind == wire.ENTRY and len(found) < most:
-                found.append(self._read(wire.entry, message.body))
+                found.append(await self._entry(message.body))
             elif message.kind not in {wire.ENTRY, wire.REFERENCE}:
                 raise self._no_ldap()
         result = self._read(wire.result, message.body)
@@ -263,6 +265,12 @@ class Connection(asyncio.Protocol):
                 raise NotAsked(f"{self._server.host} {self._over}")
             self._more.clear()
             await self._more.wait()
+
+    async def _entry(self, body: bytes) -> Entry:
+        """Read an entry: a large one while others are answered."""
+        if len(body) < SMALL:
+            return self._read(wire.entry, body)
+        return await asyncio.to_thread(self._read, wire.entry, body)
 
     def _read(self, reader: Callable[[bytes | bytearray], _Read], came: bytes | bytearray) -> _Read:
         try:
