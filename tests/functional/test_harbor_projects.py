@@ -330,6 +330,8 @@ async def test_the_registry_tells_of_itself(world: World):
     assert await get(nobody, "/systeminfo") == {
         "auth_mode": "db_auth", "primary_auth_mode": False, "self_registration": False, "banner_message": "",
     }  # fmt: skip
+    said = await world.client.put(f"{PREFIX}/configurations", json={"banner_message": "hello"})
+    assert (said.status_code, (await get(nobody, "/systeminfo"))["banner_message"]) == (200, "hello")
     told = await get(member, "/systeminfo")
     assert told["harbor_version"].startswith("v2.15.2-")
     assert await refused(nobody, "GET", "/systeminfo/getcert") == (404, "NOT_FOUND")
