@@ -19,6 +19,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from moorage.db import counting
 from moorage.db.migrate import CELL, PLATFORM, REGISTRY, Family
+from moorage.db.migrations import online
 
 _BETWEEN = ";\n\n"
 _Compiler: Any = SQLiteDDLCompiler
@@ -68,6 +69,19 @@ def run_frozen(revision: str) -> None:
     connection = op.get_bind()
     for statement in frozen(revision, connection.dialect.name):
         connection.exec_driver_sql(statement)
+
+
+def run_frozen_briefly(revision: str) -> None:
+    """Run frozen statements that refer to tables which are being used, each of which may be there already.
+
+    On PostgreSQL what they refer to is locked for a moment: of a push and this, this gives way.
+    """
+    if op.get_bind().dialect.name != "postgresql":
+        run_frozen(revision)
+        return
+    with op.get_context().autocommit_block():
+        for statement in frozen(revision, "postgresql"):
+            online.briefly(op.get_bind(), statement)
 
 
 def frozen(revision: str, engine: str) -> list[str]:

@@ -4,7 +4,7 @@ The release before knows nothing of them and signs robots in by their secrets al
 robot's own state, which it does know: whom a trust lets in no more, it lets in no more.
 """
 
-from moorage.db.migrations.freeze import run_frozen
+from moorage.db.migrations.freeze import run_frozen_briefly
 
 revision = "0006"
 down_revision = "0005"
@@ -13,4 +13,4 @@ PHASE = "pre"
 
 def upgrade() -> None:
     """Make their table."""
-    run_frozen(__file__)
+    run_frozen_briefly(__file__)

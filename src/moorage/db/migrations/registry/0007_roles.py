@@ -4,7 +4,7 @@ The release before knows none of them. A number of a role that it does not know 
 its processes run beside this one's, members may less through them, and never more.
 """
 
-from moorage.db.migrations.freeze import run_frozen
+from moorage.db.migrations.freeze import run_frozen_briefly
 
 revision = "0007"
 down_revision = "0006"
@@ -13,4 +13,4 @@ PHASE = "pre"
 
 def upgrade() -> None:
     """Make them."""
-    run_frozen(__file__)
+    run_frozen_briefly(__file__)

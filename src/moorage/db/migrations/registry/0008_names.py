@@ -5,10 +5,7 @@ upload by an administrator may make a project of that name there. A name in use 
 nobody reaches one project by rights in another even then.
 """
 
-from alembic import op
-
-from moorage.db.migrations import online
-from moorage.db.migrations.freeze import frozen, run_frozen
+from moorage.db.migrations.freeze import run_frozen_briefly
 
 revision = "0008"
 down_revision = "0007"
@@ -17,10 +14,4 @@ PHASE = "pre"
 
 def upgrade() -> None:
     """Make their tables."""
-    if op.get_bind().dialect.name != "postgresql":
-        run_frozen(__file__)
-        return
-    # What they refer to is locked for a moment: of a push and this, this gives way.
-    with op.get_context().autocommit_block():
-        for statement in frozen(__file__, "postgresql"):
-            online.briefly(op.get_bind(), statement)
+    run_frozen_briefly(__file__)
