@@ -213,3 +213,13 @@ async def test_labels_of_a_project_stay_behind_but_for_those_that_the_other_has_
 
     artifact = (await admin.get(f"{path_of('team/app')}/artifacts/{digest}?with_label=true")).json()
     assert [(one["id"], one["name"]) for one in artifact["labels"]] == [(numbers["small", "both"], "both")]
+
+
+async def test_a_move_to_nowhere_is_refused_and_says_what_it_takes(world: World):
+    await world.add_project("team")
+    await push(world.client, "team/app", "1", {"n": 1}, b"of app")
+
+    answer = await world.client.post(f"{path_of('team/app')}/move", json={"new_name": "other"})
+
+    assert (answer.status_code, "name, project, or both" in answer.text) == (400, True)
+    assert await pulls(world.client, "team/app", "1") == 200

@@ -12,7 +12,7 @@ from moorage.api.harbor import answers as write
 from moorage.api.harbor import finding
 from moorage.api.harbor.asks import project_unknown
 from moorage.api.harbor.operations import PREFIX
-from moorage.api.harbor.problems import Precondition
+from moorage.api.harbor.problems import BadRequest, Precondition
 from moorage.api.harbor.projects import check_creator
 from moorage.api.harbor.repositories import name_of, preconditions
 from moorage.oci.errors import NameInvalid
@@ -82,6 +82,8 @@ class Names:
         # It may be pulled where it comes to: nobody who may only delete it gets at what is in it.
         if not await ask.may_in(source, "repository", "pull"):
             raise ask.refusal("repository:pull where the repository is")
+        if not given.name and not given.project:
+            raise BadRequest("say where the repository is to be: name, project, or both")
         rest = given.name or source.within_project
         target = await _target(ask, given.project, rest)
 
