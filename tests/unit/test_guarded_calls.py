@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from ipaddress import ip_address, ip_network
 
@@ -126,3 +127,20 @@ async def test_who_is_not_there_is_told_of() -> None:
     for host in ("nobody.invalid", "a..invalid", ".invalid", f"{'a' * 64}.invalid"):
         with pytest.raises(NotAsked, match="is not found"):
             await HERE.post(f"http://{host}/", b"{}", {})
+
+
+async def test_nobody_waits_for_ever_while_others_are_slow() -> None:
+    slow = threading.Event()
+    caller = HERE.apart(0.05, 1)
+    assert caller.threads is not None
+    held = caller.threads.submit(slow.wait)
+    try:
+        with listener() as here:
+            with pytest.raises(NotAsked, match="was not asked in time"):
+                await caller.post(here.url, b"{}", {})
+            slow.set()
+            held.result()
+            assert not here.came
+    finally:
+        slow.set()
+        caller.threads.shutdown()

@@ -151,8 +151,14 @@ class Caller:
                 addresses = await self.addresses(call.target.host, call.target.port)
         except TimeoutError:
             raise NotAsked(f"{call.target.host} was not found in time") from None
-        # None is the loop's own threads.
-        return await asyncio.get_running_loop().run_in_executor(self.threads, self._answer, call, addresses)
+        try:
+            # So long a call itself may take, and wait for a thread (None is the loop's own) while others' are slow.
+            async with asyncio.timeout(2 * self.seconds):
+                return await asyncio.get_running_loop().run_in_executor(
+                    self.threads, self._answer, call, addresses
+                )
+        except TimeoutError:
+            raise NotAsked(f"{call.target.host} was not asked in time: much else is slow just now") from None
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """Give the addresses of a host, each of which may be called; or raise NotAsked."""

@@ -30,7 +30,7 @@ LARGEST: Final = 256 * 1024
 MOST_KEYS: Final = 50
 MOST_KNOWN: Final = 500
 SECONDS: Final = 8.0
-THREADS: Final = 16
+THREADS: Final = 64
 
 _JSON: Final = {"accept": "application/json"}
 

@@ -40,7 +40,7 @@ LONGEST_SUBJECT: Final = 255
 MOST_KEYS: Final = 50
 MOST_KNOWN: Final = 500
 SECONDS: Final = 10.0
-THREADS: Final = 16
+THREADS: Final = 64
 AT_ONCE: Final = 4
 """How many calls to one provider go on at once; who comes then waits a while."""
 
