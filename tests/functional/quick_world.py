@@ -77,9 +77,21 @@ async def sign_in(client: httpx.AsyncClient, name: str) -> None:
 
 @contextlib.contextmanager
 def statements(connection: sqlite3.Connection) -> Iterator[list[tuple[str, int]]]:
-    """Gather what a connection is asked, and in which thread."""
+    """Gather what a connection is asked, and in which thread.
+
+    What a trigger does is told as the very statement that it belongs to, once more.
+    """
     seen: list[tuple[str, int]] = []
-    connection.set_trace_callback(lambda sql: seen.append((sql.split()[0].upper(), threading.get_ident())))
+    last = ""
+
+    def ask(sql: str) -> None:
+        nonlocal last
+        verb = sql.split(maxsplit=1)[0].upper()
+        if sql != last or verb not in {"INSERT", "UPDATE", "DELETE"}:
+            seen.append((verb, threading.get_ident()))
+        last = sql
+
+    connection.set_trace_callback(ask)
     yield seen
     connection.set_trace_callback(None)
 
