@@ -55,8 +55,13 @@ _PULLED = Statement(
         event.c.party != PROVIDER,
     )
 )
-_ABOUT = Statement(
-    select(cloud_registry.c.id, cloud_registry.c.cloud_project_id, cloud_project.c.account_id)
+ABOUT: Final = Statement(
+    select(
+        cloud_registry.c.id,
+        cloud_registry.c.name,
+        cloud_registry.c.cloud_project_id,
+        cloud_project.c.account_id,
+    )
     .join_from(cloud_registry, cloud_project, cloud_registry.c.cloud_project_id == cloud_project.c.id)
     .where(cloud_registry.c.entry_uuid == bindparam("entry"))
 )
@@ -89,7 +94,7 @@ class Sum:
 
 async def sum_up(platform: Database, registry: Database, entry_uuid: str) -> int:
     """Tell the ledger what was done in a registry since it was told last; give how many events that takes."""
-    about = await platform.one(_ABOUT, entry=entry_uuid)
+    about = await platform.one(ABOUT, entry=entry_uuid)
     if about is None:
         return 0
     seen = {row.what: row.upto for row in await platform.all(_COUNTED, registry=about.id)}

@@ -13,10 +13,10 @@ from typing import Final
 
 from sqlalchemy import bindparam, select, union_all
 
-from moorage.cloud import events
+from moorage.cloud import contents, events
 from moorage.cloud.events import SYSTEM
 from moorage.db import Database, Statement, Tx
-from moorage.db.platform import cloud_event, cloud_outbox, cloud_project, cloud_registry
+from moorage.db.platform import cloud_event, cloud_outbox
 from moorage.jobs import Event, Job
 from moorage.registry import quota_events, robot_warnings
 
@@ -26,16 +26,6 @@ KINDS: Final[Mapping[str, str]] = {
     quota_events.EXCEEDED: "registry.quota-exceeded",
 }
 _FACTS: Final = frozenset({"days", "expires_at", "level", "used", "limit", "requested", "bound"})
-_ABOUT = Statement(
-    select(
-        cloud_registry.c.id,
-        cloud_registry.c.name,
-        cloud_registry.c.cloud_project_id,
-        cloud_project.c.account_id,
-    )
-    .join_from(cloud_registry, cloud_project, cloud_registry.c.cloud_project_id == cloud_project.c.id)
-    .where(cloud_registry.c.entry_uuid == bindparam("entry"))
-)
 _THERE = Statement(
     union_all(
         *(select(one.c.id).where(one.c.uuid == bindparam("uuid")) for one in (cloud_outbox, cloud_event))
@@ -66,7 +56,7 @@ async def pass_on(platform: Database, job: PassOn) -> bool:
     """Tell it, unless it was told: the job may be done twice."""
 
     async def work(tx: Tx) -> None:
-        found = await tx.one(_ABOUT, entry=job.registry)
+        found = await tx.one(contents.ABOUT, entry=job.registry)
         if found is None or await tx.one(_THERE, uuid=job.uuid) is not None:
             return
         await events.record(
